@@ -1,0 +1,128 @@
+"""belle: everyone's LLM engine.
+
+Usage: belle <verb> [recipe] [key=value ...] [--dry-run] [--help]
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from belle import __version__
+from belle.config import ROOT, Section, find_recipe, keys, load, shipped, to_yaml
+from belle.errors import BelleError, nearest
+
+VERBS = {
+    "demo": "belle.commands.demo",
+    "doctor": "belle.commands.doctor",
+    "sft": "belle.commands.sft",
+    "merge": "belle.commands.merge",
+    "evaluate": "belle.commands.evaluate",
+    "infer": "belle.commands.infer",
+    "chat": "belle.commands.chat",
+    "report": "belle.commands.report",
+}
+"""verb -> module. A module holds `Config`, `run(config)`, `plan(config)` and, if bare words
+stand for a key, `POSITIONAL = "key"`, or `"key[]"` where there may be several."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The `belle` command. Leaves with 0, with 2 after a `BelleError`, with 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _dispatch(words)
+    except BelleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command again goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # `belle ... | head` closed the pipe: nothing more to say to anyone
+        sys.exit(1)
+
+
+def _dispatch(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return
+    if words[0] in ("-V", "--version"):
+        print(f"belle {__version__}")
+        return
+    verb = words[0]
+    if verb not in VERBS:
+        raise BelleError(f"unknown verb {verb!r}.{nearest(verb, list(VERBS))}", "`belle --help` lists the verbs")
+    module = importlib.import_module(VERBS[verb])
+    if any(word in ("-h", "--help") for word in words[1:]):
+        print(verb_help(verb, module))
+        return
+    dry_run = "--dry-run" in words
+    config = read_config(verb, module, [word for word in words[1:] if word != "--dry-run"])
+    if dry_run:
+        print(to_yaml(config), end="")
+        print("\n".join(f"# {line}" for line in module.plan(config)))
+        return
+    module.run(config)
+
+
+def read_config(verb: str, module: ModuleType, words: Sequence[str]) -> Section:
+    """Sort the words after a verb into a recipe, bare words for the verb's positional key, and overrides."""
+    recipe: Path | None = None
+    bare: list[str] = []
+    overrides: list[str] = []
+    positional: str | None = getattr(module, "POSITIONAL", None)
+    many = bool(positional) and positional.endswith("[]")
+    names = {path.stem for path in (shipped("recipes") / verb).glob("*.yaml")}
+    for word in words:
+        if word.startswith("-"):
+            raise BelleError(f"unknown option {word!r}", f"keys are given as key=value; see `belle {verb} --help`")
+        if "=" in word:
+            overrides.append(word)
+        elif word.endswith((".yaml", ".yml")) or word in names or positional is None:
+            if recipe is not None:
+                raise BelleError(f"two recipes: {str(recipe)!r} and {word!r}", "give one recipe and key=value")
+            recipe = find_recipe(verb, word)
+        else:
+            bare.append(word)
+    if bare:
+        if len(bare) > 1 and not many:
+            raise BelleError(f"{verb} takes one {positional}, not {len(bare)}: {' '.join(bare)}")
+        value = "[" + ", ".join(map(_quoted, bare)) + "]" if many else _quoted(bare[0])
+        overrides.insert(0, f"{str(positional).removesuffix('[]')}={value}")
+    config: Section = load(module.Config, recipe, overrides)
+    return config
+
+
+def overview() -> str:
+    """The text of `belle --help`. Summaries are read from the source, so that no command is imported."""
+    lines = [(__doc__ or "").strip(), "", "Verbs:"]
+    for verb, module in VERBS.items():
+        source = (ROOT.parent / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8")
+        summary = (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
+        lines.append(f"  {verb:<12} {summary}")
+    lines += ["", "Start with `belle demo`. `belle <verb> --help` shows every key with its default and two examples."]
+    return "\n".join(lines)
+
+
+def verb_help(verb: str, module: ModuleType) -> str:
+    """The text of `belle <verb> --help`: what it does, examples, shipped recipes, every key."""
+    import textwrap
+
+    names = sorted(path.stem for path in (shipped("recipes") / verb).glob("*.yaml"))
+    lines = [f"belle {verb} [recipe] [key=value ...] [--dry-run]", "", (module.__doc__ or "").strip(), ""]
+    if names:
+        lines += [f"Shipped recipes: {', '.join(names)}", ""]
+    lines.append("Keys:")
+    for key, kind, default, meaning in keys(module.Config):
+        note = f"{kind}" + (f" = {default}" if default else "")
+        lines.append(f"  {key}  ({note})")
+        lines += textwrap.wrap(meaning, 100, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "''") + "'"

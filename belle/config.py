@@ -1,0 +1,249 @@
+"""Recipes: YAML and `key=value` become one typed, frozen object, or every mistake is named at once.
+
+Only pydantic and PyYAML are imported here; nothing of torch, so a wrong key is found before a second has passed.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from belle.errors import BelleError, nearest
+
+KeyPath = tuple[str | int, ...]
+ROOT = Path(__file__).resolve().parent
+
+
+class Section(BaseModel):
+    """A group of keys in a recipe. A field's meaning stands under it as a docstring and is what `--help` prints."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True, protected_namespaces=()
+    )
+
+
+T = TypeVar("T", bound=Section)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: `2e-4` is a number, and only true/false are booleans (so `no` and `on` stay words)."""
+
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[tuple[str, Any]]]] = {}
+
+
+_PLAIN = {
+    "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    "tag:yaml.org,2002:null": (r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    "tag:yaml.org,2002:int": (r"^[-+]?[0-9]+$", "-+0123456789"),
+    "tag:yaml.org,2002:float": (
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+.0123456789",
+    ),
+}
+for _tag, (_pattern, _first) in _PLAIN.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": lambda text: float(re.sub(r"\.(?=[in])", "", text.lower())),
+    "bool": lambda text: text.lower() == "true",
+    "null": lambda text: None,
+}
+
+
+def shipped(kind: str) -> Path:
+    """The folder `recipes` or `data` that belle ships: in a checkout at its root, in a wheel inside the package."""
+    beside = ROOT.parent / kind
+    return beside if beside.is_dir() and (ROOT.parent / "pyproject.toml").exists() else ROOT / "shipped" / kind
+
+
+def find_recipe(verb: str, name: str) -> Path:
+    """The file of a recipe given by path, or by bare name among the shipped ones of this verb.
+
+    Raises:
+        BelleError: there is no such file; the message lists the shipped names.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    folder = shipped("recipes") / verb
+    names = sorted(p.stem for p in folder.glob("*.yaml"))
+    if name in names:
+        return folder / f"{name}.yaml"
+    known = f"shipped recipes of {verb!r}: {', '.join(names) or 'none'}"
+    raise BelleError(f"no recipe {name!r}.{nearest(name, names)} ({known})", "give a path to a .yaml file or one of those names")
+
+
+def load(section: type[T], recipe: Path | None, overrides: Sequence[str] = ()) -> T:
+    """Read a recipe file, lay `key=value` overrides on top and check the whole against `section`.
+
+    Raises:
+        BelleError: with one line for every mistake: file:line, key, what is wrong and the nearest valid key.
+    """
+    mistakes: list[str] = []
+    places: dict[KeyPath, str] = {}
+    tree: dict[str, Any] = {}
+    if recipe is not None:
+        tree = _read_yaml(recipe, places, mistakes)
+    for word in overrides:
+        _lay_over(tree, word, places, mistakes)
+    config = None
+    try:
+        config = section.model_validate(tree)
+    except ValidationError as error:
+        mistakes += [_explain(section, item, places) for item in error.errors(include_url=False)]
+    if mistakes or config is None:
+        title = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise BelleError(f"{title} in the recipe:\n" + "\n".join(f"  {line}" for line in mistakes))
+    return config
+
+
+def to_yaml(config: Section) -> str:
+    """The resolved recipe, every default included, as YAML that `load` reads back to an equal object."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def keys(section: type[Section], prefix: str = "") -> list[tuple[str, str, str, str]]:
+    """Every key of a section and its sub-sections: (dotted key, type, default, meaning), in the order written."""
+    rows: list[tuple[str, str, str, str]] = []
+    for name, field in section.model_fields.items():
+        inner = _section_of(field.annotation)
+        meaning = " ".join((field.description or "").split())
+        if inner is None:
+            default = "required" if field.is_required() else _show(field.get_default(call_default_factory=True))
+            rows.append((prefix + name, _type_name(field.annotation), default, meaning))
+            continue
+        absent = type(None) in typing.get_args(field.annotation)
+        rows.append((prefix + name, "section", "absent" if absent else "", meaning))
+        rows += keys(inner, f"{prefix}{name}.")
+    return rows
+
+
+def _read_yaml(recipe: Path, places: dict[KeyPath, str], mistakes: list[str]) -> dict[str, Any]:
+    try:
+        text = recipe.read_text(encoding="utf-8-sig")
+        node = yaml.compose(text, Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise BelleError(f"{recipe}: not UTF-8 text: {error}", "save the recipe as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BelleError(f"{recipe}:{line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise BelleError(f"{recipe}: not valid YAML: {error}") from error
+    if node is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise BelleError(f"{recipe}:1: a recipe is a mapping of keys, this is a {node.id}")
+    value = _build(node, (), recipe, places, mistakes)
+    assert isinstance(value, dict)
+    return value
+
+
+def _build(node: yaml.Node, path: KeyPath, recipe: Path, places: dict[KeyPath, str], mistakes: list[str]) -> Any:
+    """Turn YAML nodes into plain values, noting where each key stands and which keys stand twice."""
+    if isinstance(node, yaml.MappingNode):
+        out: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            place = f"{recipe}:{key_node.start_mark.line + 1}"
+            if key in out:
+                dotted = ".".join(map(str, (*path, key)))
+                mistakes.append(f"{place}: {dotted}: written twice, first at {places[(*path, key)]}")
+                continue
+            places[(*path, key)] = place
+            out[key] = _build(value_node, (*path, key), recipe, places, mistakes)
+        return out
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(item, (*path, i), recipe, places, mistakes) for i, item in enumerate(node.value)]
+    kind, text = node.tag.removeprefix("tag:yaml.org,2002:"), str(node.value)
+    if kind in _SCALARS:
+        return _SCALARS[kind](text)
+    mistakes.append(f"{recipe}:{node.start_mark.line + 1}: {'.'.join(map(str, path))}: unknown YAML tag {node.tag!r}")
+    return None
+
+
+def _lay_over(tree: dict[str, Any], word: str, places: dict[KeyPath, str], mistakes: list[str]) -> None:
+    dotted, equals, text = word.partition("=")
+    if not equals or not dotted:
+        mistakes.append(f"command line: {word!r} is not key=value")
+        return
+    path = tuple(dotted.split("."))
+    try:
+        node = yaml.compose(text, Loader=_Loader) if text.strip() else None
+        value = _build(node, path, Path("command line"), places, mistakes) if node is not None else None
+    except yaml.YAMLError:
+        value = text  # such as a path with ': ' in it: taken as it stands
+    here: Any = tree
+    for part in path[:-1]:
+        if not isinstance(here.get(part), dict):
+            here[part] = {}
+        here = here[part]
+    here[path[-1]] = value
+    places[path] = "command line"
+
+
+def _explain(section: type[Section], item: Any, places: dict[KeyPath, str]) -> str:
+    """One line for one pydantic error, in the words of the recipe."""
+    known: list[str] = []
+    here: type[Section] | None = section
+    for part in item["loc"]:
+        if here is None or not isinstance(part, str):
+            break  # inside a value: what pydantic adds here names types, not keys
+        known.append(part)
+        here = _section_of(here.model_fields[part].annotation) if part in here.model_fields else None
+    dotted = ".".join(known)
+    place = next((places[tuple(known[:n])] for n in range(len(known), 0, -1) if tuple(known[:n]) in places), "recipe")
+    if item["type"] == "extra_forbidden":
+        names = [row[0] for row in keys(section)]
+        leaf = known[-1]
+        sibling = [n for n in names if n.rsplit(".", 1)[0] == ".".join(known[:-1]) or "." not in n and len(known) == 1]
+        hint = nearest(dotted, sibling) or _same_leaf(leaf, names) or nearest(dotted, names)
+        return f"{place}: {dotted}: unknown key.{hint}"
+    if item["type"] == "missing":
+        return f"{place}: {dotted}: required, and missing"
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{place}: {dotted or 'recipe'}: {message} (given: {item['input']!r})"
+
+
+def _same_leaf(leaf: str, names: Sequence[str]) -> str:
+    leaves = {name.rsplit(".", 1)[-1]: name for name in names}
+    hint = nearest(leaf, list(leaves))
+    return f" Did you mean {leaves[hint.split(chr(39))[1]]!r}?" if hint else ""
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    """The section inside `Section` or `Section | None`, else None."""
+    for option in (annotation, *typing.get_args(annotation)):
+        if isinstance(option, type) and issubclass(option, Section):
+            return option
+    return None
+
+
+def _type_name(annotation: Any) -> str:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " | ".join(map(str, args))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(_type_name(a) for a in args if a is not type(None))
+    if origin is typing.Annotated:
+        return _type_name(args[0])
+    if args:
+        return f"{getattr(origin, '__name__', origin)}[{', '.join(_type_name(a) for a in args)}]"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, str):
+        return value or '""'
+    return str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)
