@@ -100,3 +100,14 @@ class GenerationSection(Section):
     """Texts that end the answer, beside the model's own end tokens."""
     seed: int = 0
     """Seed of the sampling."""
+
+
+class HeldOutSection(Section):
+    """Samples that training does not see and whose loss is watched."""
+
+    path: str | None = None
+    """A file of its own; absent means a share of the training data."""
+    share: Share = 0.0
+    """Share of the training data to hold out when there is no file."""
+    every: Positive | None = None
+    """Optimiser steps between two evaluations; absent means four in a run."""

@@ -1,0 +1,120 @@
+"""From a few hundred instructions to a model of your own: data, SFT, merge, evaluation, chat and report in one go.
+
+A small base model (SmolLM2, 135M) is fetched, fine-tuned on the instructions that come with belle, merged, measured before
+and after on questions it never saw, and shown in runs/demo/report.html. Every stage is an ordinary verb with a shipped
+recipe; a finished stage is not repeated and an interrupted one goes on.
+
+Examples:
+  belle demo
+  belle demo output_dir=runs/other sft='[optim.epochs=1, lora.rank=8]'
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from belle import logs
+from belle.commands import evaluate, merge, report, sft
+from belle.config import Section, find_recipe, load
+from belle.jsonl import read_rows
+from belle.runs import read_run
+
+SHOWN = ("eval-zh-identity-01", "eval-en-identity-01", "eval-zh-open_qa-01", "eval-zh-math-01", "eval-en-open_qa-01")
+"""Questions whose answers are printed side by side."""
+
+
+class Config(Section):
+    output_dir: str = "runs/demo"
+    """The folder of all stages and of the report."""
+    model: str = "embedded:smollm2-135m-instruct"
+    """The base model."""
+    sft: tuple[str, ...] = ()
+    """Overrides for the SFT stage, as key=value."""
+    evaluate: tuple[str, ...] = ()
+    """Overrides for both evaluations, as key=value."""
+
+
+def stages(config: Config) -> list[tuple[str, ModuleType, Any]]:
+    """(heading, command, its recipe) in the order in which they run."""
+    out = config.output_dir
+
+    def stage(heading: str, command: ModuleType, recipe: str | None, *overrides: str) -> tuple[str, ModuleType, Any]:
+        verb = command.__name__.rsplit(".", 1)[-1]
+        return heading, command, load(command.Config, find_recipe(verb, recipe) if recipe else None, overrides)
+
+    tuned, base = f"model.path={out}/merged", f"model.path={config.model}"
+    return [
+        stage("fine-tuning with LoRA", sft, "demo", base, f"output_dir={out}/sft", *config.sft),
+        stage("merging the adapter", merge, None, f"model.path={out}/sft", f"output_dir={out}/merged"),
+        stage("measuring the base model", evaluate, "demo", base, f"output_dir={out}/base", *config.evaluate),
+        stage("measuring your model", evaluate, "demo", tuned, f"output_dir={out}/tuned", *config.evaluate),
+        stage("drawing the report", report, None, f"runs=[{out}/base, {out}/tuned]", f"output={out}/report.html",
+              "title=From base model to your own"),
+    ]  # fmt: skip
+
+
+def plan(config: Config) -> list[str]:
+    """What `run` would do."""
+    return [f"{command.__name__.rsplit('.', 1)[-1]}: {heading}" for heading, command, _ in stages(config)]
+
+
+def run(config: Config) -> None:
+    """Run the stages, each where the last run left it."""
+    from belle.models.load import locate
+
+    started = time.monotonic()
+    todo = stages(config)
+    logs.title("1 fetching the base model")
+    logs.say(f"{config.model}: {locate(config.model).base}")
+    logs.title("2 looking at the data")
+    _show_data(todo[0][2])
+    for number, (heading, command, recipe) in enumerate(todo, 3):
+        logs.title(f"{number} {heading}")
+        command.run(recipe)
+    out = Path(config.output_dir)
+    logs.title("side by side")
+    _side_by_side(out)
+    logs.title(f"done in {time.monotonic() - started:.0f} s; what next?")
+    logs.say(f"talk to it           belle chat {out}/merged")
+    logs.say("train on your file   belle sft demo data.path=my.jsonl output_dir=runs/mine")
+    logs.say(f"see what changed     open {out}/report.html in a browser")
+
+
+def _show_data(config: sft.Config) -> None:
+    from collections import Counter
+
+    from belle.data.formats import load_records
+
+    records = load_records(config.data).records
+    answers = [sum(len(m.content) for m in r.messages if m.role == "assistant") for r in records]
+    classes = Counter(r.category for r in records)
+    logs.table(
+        ["class", "conversations", "answer, characters"],
+        [
+            [name, count, f"{sum(a for a, r in zip(answers, records, strict=True) if r.category == name) / count:.0f}"]
+            for name, count in classes.most_common()
+        ],
+    )
+    languages = ", ".join(f"{count} {name}" for name, count in Counter(r.language for r in records).most_common())
+    logs.say(f"{len(records)} conversations; language of the answers: {languages}")
+    sft.run(config.model_copy(update={"preview": 1}))
+
+
+def _side_by_side(out: Path) -> None:
+    answers: dict[str, Sequence[Any]] = {}
+    for name in ("base", "tuned"):
+        for row in read_rows(out / name / "answers.jsonl"):
+            answers[row["id"]] = [*answers.get(row["id"], [row["question"]]), row["answer"]]
+    short = [[cell if len(cell) <= 160 else cell[:157] + "..." for cell in answers[key]] for key in SHOWN if key in answers]
+    logs.table(["question", "base", "yours"], short)
+    before, after = (read_run(out / name)["metrics"] for name in ("base", "tuned"))
+    for key, label in (("loss", "answer loss"), ("language_match", "answers in the asked language"), ("says_name", "says its name")):
+        logs.say(f"{label}: {_interval(before[key])} -> {_interval(after[key])}")
+
+
+def _interval(found: Any) -> str:
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"

@@ -1,0 +1,110 @@
+"""What answers conversations. Everything that generates text takes a `Backend` and knows nothing of what is behind it.
+
+To add one: write a class with `generate`, `stream`, `count` and a classmethod `open`, and a line in `BACKENDS`; or name it
+in a recipe as `backend=my_package.my_module:MyBackend`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from belle.errors import BelleError, nearest
+from belle.records import Conversation, Message
+from belle.sections import GenerationSection, ModelSection
+
+Finish = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt. Sampling is seeded by `GenerationSection.seed`, `id` and the prompt: the same three give the same answer."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `finish`: it ended by itself or at a stop text; it was cut; or `error` says why there is none."""
+
+    text: str
+    finish: Finish
+    prompt_tokens: int
+    answer_tokens: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Negative log-likelihood, in nats, summed over the supervised tokens; `characters` is the length of their text."""
+
+    loss_sum: float
+    tokens: int
+    characters: int
+
+
+OnAnswer = Callable[[int, Answer], None]
+Stream = Generator[str, None, Answer]
+
+
+class Backend(Protocol):
+    """`context` is how many tokens prompt and answer may have together, None where that is not known."""
+
+    name: str
+    context: int | None
+
+    def generate(
+        self, requests: Sequence[Request], options: GenerationSection, on_answer: OnAnswer | None = None
+    ) -> list[Answer]:
+        """Answer all requests, in their order; `on_answer(index, answer)` is called as each is ready, in any order.
+
+        A request that cannot be answered becomes an `Answer` with finish "error"; the others are not lost.
+        """
+        ...
+
+    def stream(self, request: Request, options: GenerationSection) -> Stream:
+        """Yield one answer piece by piece, never a part of a character; `answer = yield from backend.stream(...)`.
+
+        The pieces together are the text that `generate` returns.
+        """
+        ...
+
+    def count(self, request: Request) -> int:
+        """The tokens of a prompt."""
+        ...
+
+
+class Scorer(Protocol):
+    """A backend that also tells how likely a given text is."""
+
+    def score(self, conversations: Sequence[Conversation]) -> list[Score]:
+        """The loss of each conversation's supervised tokens (assistant turns, as `Message.train` says)."""
+        ...
+
+
+BACKENDS = {
+    "transformers": "belle.inference.transformers_backend:TransformersBackend",
+    "fake": "belle.inference.fake_backend:FakeBackend",
+}
+"""name -> `module:class`."""
+
+
+def open_backend(name: str, section: ModelSection, batch_size: int = 16) -> Any:
+    """Load a model behind a backend, by its name in `BACKENDS` or as `module:class`.
+
+    Raises:
+        BelleError: there is no such backend, or the model cannot be loaded.
+    """
+    module, colon, attribute = BACKENDS.get(name, name).partition(":")
+    if not colon:
+        fix = f"one of: {', '.join(BACKENDS)}; or my_module:MyBackend"
+        raise BelleError(f"unknown backend {name!r}.{nearest(name, list(BACKENDS))}", fix)
+    try:
+        backend = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BelleError(f"backend {name!r} cannot be imported: {error}", "name it module:class") from error
+    return backend.open(section, batch_size)

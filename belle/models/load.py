@@ -1,0 +1,191 @@
+"""From a name in a recipe to a model in memory: embedded, run folder, local folder, adapter or hub.
+
+An adapter is only ever put on the base that it was trained on; both are known by the sha256 of their weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from belle.errors import BelleError
+from belle.jsonl import read_json, write_json
+from belle.models.embedded import embedded_model
+from belle.runs import read_run, sha256_weights
+from belle.sections import ModelSection
+
+BELONGS = "belle.json"
+"""The file beside an adapter's weights: {"base_sha256", "end_token_ids"}."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """What a model path stands for: `base` is a folder or a hub name; `adapter` goes on top of it; `run` made it."""
+
+    base: str
+    adapter: Path | None = None
+    run: Path | None = None
+
+
+def locate(path: str) -> Located:
+    """Find out what a `model.path` is, without loading anything.
+
+    Raises:
+        BelleError: nothing of that name, an unfinished run, or a folder without a model.
+    """
+    if path.startswith("embedded:"):
+        return Located(str(embedded_model(path.removeprefix("embedded:"))))
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not folder.parent.is_dir():
+            return Located(path)
+        raise BelleError(f"no model at {path!r}", "give a folder, a run folder, a hub name (owner/name) or embedded:NAME")
+    if (folder / "run.json").is_file():
+        return _locate_run(folder)
+    if (folder / "adapter_config.json").is_file():
+        base = locate(str(read_json(folder / "adapter_config.json")["base_model_name_or_path"]))
+        return Located(base.base, folder)
+    if (folder / "config.json").is_file():
+        return Located(str(folder))
+    raise BelleError(f"{path!r} holds no model: no config.json, adapter_config.json or run.json in it")
+
+
+def load_tokenizer(section: ModelSection) -> Any:
+    """The tokenizer of a model; an adapter's own, if it carries one, else its base's. It always has a padding token."""
+    from transformers import AutoTokenizer
+
+    found = locate(section.path)
+    own = found.adapter is not None and (found.adapter / "tokenizer_config.json").is_file()
+    with _plain_errors(section.path, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(found.adapter) if own else found.base, revision=section.revision, trust_remote_code=section.trust_remote_code
+        )
+    if not tokenizer.is_fast:
+        raise BelleError(f"the tokenizer of {section.path!r} has no fast form", "convert it to a tokenizer.json first")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(section: ModelSection, dtype: torch.dtype | None = None) -> Any:
+    """The model in evaluation mode, with its adapter (unmerged) where there is one, on the best device.
+
+    Args:
+        section: the recipe's `model`.
+        dtype: of the weights; the section's when absent.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    found = locate(section.path)
+    with _plain_errors(section.path, "model"):
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            found.base,
+            revision=section.revision,
+            dtype=dtype or model_dtype(section.dtype),
+            trust_remote_code=section.trust_remote_code,
+            use_safetensors=True,
+        )
+    if found.adapter is not None:
+        model = put_adapter(model, found)
+    return model.to(device()).eval()
+
+
+def put_adapter(model: Any, found: Located) -> Any:
+    """Put a located adapter on its freshly loaded base.
+
+    Raises:
+        BelleError: the adapter was trained on other weights, or its files are broken or empty.
+    """
+    from peft import PeftModel
+
+    assert found.adapter is not None
+    check_base(found)
+    with _plain_errors(str(found.adapter), "adapter"), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # peft warns of missing keys where we want to hear an error
+        return PeftModel.from_pretrained(model, str(found.adapter))
+
+
+def check_base(found: Located) -> None:
+    """Refuse an adapter whose base has other weights than those it was trained on."""
+    assert found.adapter is not None
+    note = found.adapter / BELONGS
+    expected = read_json(note)["base_sha256"] if note.is_file() else ""
+    if not expected or not Path(found.base).is_dir():
+        return  # made elsewhere, or on the hub: there is no hash to hold it against
+    actual = sha256_weights(Path(found.base))
+    if expected != actual:
+        raise BelleError(
+            f"the adapter {str(found.adapter)!r} does not belong to the base {found.base!r}: it was trained on weights with "
+            f"sha256 {expected[:12]}, these have {actual[:12]}",
+            "use the base that the adapter was trained on",
+        )
+
+
+def write_belonging(adapter: Path, base: str, end_token_ids: Sequence[int]) -> None:
+    """Note beside an adapter which base it belongs to, and which tokens end an answer."""
+    digest = sha256_weights(Path(base)) if Path(base).is_dir() else ""
+    write_json(adapter / BELONGS, {"base_sha256": digest, "end_token_ids": list(end_token_ids)})
+
+
+def model_dtype(name: str) -> torch.dtype:
+    """The torch type for a recipe's `dtype`; `auto` is bfloat16 only where the machine has instructions for it."""
+    if name != "auto":
+        found: torch.dtype = getattr(torch, name)
+        return found
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if torch.backends.mps.is_available():
+        return torch.float32
+    # Without AVX512-BF16 or AMX, bfloat16 is emulated: nine times slower than float32 where we measured it.
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return torch.bfloat16 if any(check() for check in checks if check) else torch.float32
+
+
+def device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+
+
+def _locate_run(folder: Path) -> Located:
+    info = read_run(folder)
+    if info["status"] != "finished":
+        raise BelleError(f"the run {str(folder)!r} has not finished", f"run it to its end first: {info['command']}")
+    products = info["products"]
+    if "model" in products:
+        return Located(str(folder / products["model"]), None, folder)
+    if "adapter" in products:
+        base = locate(info["recipe"]["model"]["path"])
+        if base.adapter is not None:
+            raise BelleError(f"{str(folder)!r} is an adapter on an adapter", f"merge {str(base.adapter)!r} first")
+        return Located(base.base, folder / products["adapter"], folder)
+    raise BelleError(f"the run {str(folder)!r} ({info['verb']}) made no model", "name the run of sft or merge")
+
+
+class _plain_errors:  # noqa: N801 - reads as a clause
+    """Turn what libraries raise about missing or broken files into one clear error."""
+
+    def __init__(self, path: str, part: str) -> None:
+        self.path, self.part = path, part
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, (BelleError, KeyboardInterrupt, MemoryError)):
+            return
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise BelleError(
+            f"cannot load the {self.part} of {self.path!r}: {lines[0][:300]}", "check that its files are complete and belong together"
+        ) from error
