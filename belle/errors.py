@@ -1,8 +1,10 @@
-"""The one exception that means "the user can mend this"."""
+"""What the user can mend: the one exception that says so, and the findings of a check that says so beforehand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 
 class BelleError(Exception):
@@ -23,6 +25,16 @@ class BelleError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  fix: {self.fix}" if self.fix else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `belle doctor`: what was looked at, what was found and, unless all is well, what to change."""
+
+    level: Literal["ok", "warning", "error"]
+    check: str
+    found: str
+    fix: str = ""
 
 
 def nearest(word: str, candidates: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,27 +27,31 @@ def dumps(row: Any) -> str:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder to; moved over `path` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    remove(part)  # what a killed process left
-    try:
-        yield part
-        _sync(part)
-        if path.is_dir():
-            # A folder cannot be renamed over a full one: the old one steps aside first, and is back if we die here.
-            old = path.with_name(f".{path.name}.old.part")
-            remove(old)
-            path.rename(old)
-            part.rename(path)
-            remove(old)
-        else:
-            part.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        fix = "free some space or choose another output_dir"
-        raise BelleError(f"cannot write {str(path)!r}: {error.strerror or error}", fix) from error
-    finally:
-        remove(part)
+    part, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old.part")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settle(path)
+        try:
+            yield part
+            _sync(part)
+            if path.is_dir():
+                # A folder cannot be renamed over a full one: the old one steps aside, and `settle` brings it back if we die here.
+                path.rename(old)
+                part.rename(path)
+            else:
+                part.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            settle(path)
+
+
+def settle(path: Path) -> None:
+    """Clear away what a process left that was killed while it wrote `path`; an old folder that had stepped aside is put back."""
+    part, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old.part")
+    remove(part)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    remove(old)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,18 +103,28 @@ class Appender:
 
     def __init__(self, path: Path, keep: Callable[[Any], bool] | None = None) -> None:
         """`keep` chooses which earlier rows stay, e.g. `lambda row: row["step"] <= resumed_step`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         if path.exists():
             rows = [row for row in read_rows(path) if keep is None or keep(row)]
             write_rows(path, rows)
-        self._file = path.open("a", encoding="utf-8", newline="\n")
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
 
     def write(self, row: Any) -> None:
-        self._file.write(dumps(row) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Put one row on the disk.
+
+        Raises:
+            BelleError: the disk is full; a part of the row may then stand at the end, and the next opening cuts it off.
+        """
+        line = memoryview((dumps(row) + "\n").encode())
+        with _writing(self.path):
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
+        """No more rows."""
         self._file.close()
 
     def __enter__(self) -> Appender:
@@ -125,6 +140,22 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A full disk, a folder without permission: the user's to mend, whichever library met it."""
+    try:
+        yield
+    except BelleError:
+        raise
+    except Exception as error:
+        # safetensors and tokenizers are written in Rust and say it so: "I/O error: No space left on device (os error 28)".
+        reason = error.strerror if isinstance(error, OSError) else None
+        if not isinstance(error, OSError) and not re.search(r"\(os error \d+\)", str(error)):
+            raise
+        fix = "free some space or choose another place"
+        raise BelleError(f"cannot write {str(path)!r}: {reason or error}", fix) from error
 
 
 def _sync(path: Path) -> None:

@@ -21,7 +21,7 @@ def console() -> Console:
     """The one rich console, on standard error. Imported late: `belle --help` has no need of it."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def say(text: str = "") -> None:
@@ -31,26 +31,31 @@ def say(text: str = "") -> None:
 
 def title(text: str) -> None:
     """The heading of a stage."""
-    console().print(f"\n[bold cyan]==[/] [bold]{_escape(text)}[/]")
+    from rich.text import Text
+
+    console().print(Text.assemble("\n", ("==", "bold cyan"), " ", (text, "bold")))
 
 
 def warn(text: str) -> None:
     """Something that the user should know and that does not stop the work."""
-    console().print(f"[yellow]warning:[/] {_escape(text)}")
+    from rich.text import Text
+
+    console().print(Text.assemble(("warning:", "yellow"), " ", text))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> None:
     """A table; numbers are right-aligned, wide characters are counted as two cells."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     rows = [[str(cell) for cell in row] for row in rows]
-    out = Table(box=box.SIMPLE_HEAD, title=_escape(caption) if caption else None, title_justify="left")
+    out = Table(box=box.SIMPLE_HEAD, title=Text(caption) if caption else None, title_justify="left")
     for i, name in enumerate(columns):
         numeric = all(not row[i] or row[i][0].isdigit() or row[i][0] in "-+." for row in rows)
-        out.add_column(_escape(name), justify="right" if numeric and i else "left", overflow="fold")
+        out.add_column(Text(name), justify="right" if numeric and i else "left", overflow="fold")
     for row in rows:
-        out.add_row(*map(_escape, row))
+        out.add_row(*map(Text, row))
     console().print(out, soft_wrap=False)
 
 
@@ -69,8 +74,9 @@ class Bar:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
             self._live = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console(),
+                TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False), console=console(),
             )  # fmt: skip
             self._live.start()
             self._task = self._live.add_task(self.name, total=self.total, note="")
@@ -89,9 +95,10 @@ class Bar:
             self._live.update(self._task, completed=count)
 
     def step(self, count: int = 1, note: str = "") -> None:
+        """So many more are done; `note` stands behind the bar."""
         self.done += count
         if self._live:
-            self._live.update(self._task, completed=self.done, note=_escape(note))
+            self._live.update(self._task, completed=self.done, note=note)
         elif time.monotonic() - self._printed > 10:
             self._printed = time.monotonic()
             pace = (self._printed - self._started) / max(self.done - self._skipped, 1)
@@ -109,7 +116,3 @@ def doing(text: str) -> Iterator[None]:
 def out(text: str = "") -> None:
     """A line of the result itself, on standard output."""
     print(text, file=sys.stdout, flush=True)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")

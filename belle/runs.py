@@ -20,9 +20,11 @@ from typing import Any
 from belle import __version__
 from belle.config import Section, to_yaml
 from belle.errors import BelleError
-from belle.jsonl import Appender, read_json, remove, write_json, write_text
+from belle.jsonl import Appender, read_json, remove, settle, write_json, write_text
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors")
+KEYS = {"id", "verb", "status", "seconds", "command", "recipe", "inputs", "parents", "notes", "metrics", "products"}
+"""What stands in every run.json and is read again."""
 
 
 def cache_dir() -> Path:
@@ -56,11 +58,17 @@ def sha256_weights(folder: Path) -> str:
 
 
 class Run:
-    """One verb's work in its `output_dir`. Use `Run.open`."""
+    """One verb's work in its `output_dir`. Use `Run.open`.
 
-    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+    Nothing is written, and with `overwrite` nothing removed, before the first `add_input`, `note` or `metrics_file`: a
+    mistake that shows while a verb reads its inputs leaves the folder as it was. Files of the verb's own come after that.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any], recipe: str, begun: bool) -> None:
         self.path, self.info = path, info
+        self._recipe, self._begun = recipe, begun
         self._started = time.monotonic()
+        self._lock: Any = None  # held as long as this object lives
 
     @classmethod
     def open(cls, verb: str, config: Section, output_dir: str, overwrite: bool = False) -> Run:
@@ -72,26 +80,18 @@ class Run:
         """
         path = Path(output_dir)
         lock = _lock(path)
-        recipe = config.model_dump(mode="json")
-        if overwrite:
-            _clear(path)
-        file = path / "run.json"
-        if file.exists():
-            info = read_json(file)
-            _same_run(info, verb, recipe, path)
-            run = cls(path, info)
-        else:
-            foreign = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-            if foreign and foreign != ["recipe.yaml"]:
-                raise BelleError(f"{str(path)!r} holds other files ({', '.join(foreign[:3])})", "choose an empty output_dir")
-            run = cls(path, _new_info(verb, recipe))
-            write_text(path / "recipe.yaml", to_yaml(config))
-            run._write()
+        info = earlier_run(verb, config, output_dir, overwrite)
+        if info is not None:
+            for old in path.glob(".*.old.part"):  # a folder that was being replaced when the process was killed
+                settle(path / old.name.removeprefix(".").removesuffix(".old.part"))
+        new = _new_info(verb, config.model_dump(mode="json"))
+        run = cls(path, info or new, to_yaml(config), begun=info is not None)
         run._lock = lock
         return run
 
     @property
     def finished(self) -> bool:
+        """Whether an earlier call brought it to its end."""
         return bool(self.info["status"] == "finished")
 
     def add_input(self, role: str, path: Path, **facts: Any) -> None:
@@ -121,6 +121,7 @@ class Run:
 
     def metrics_file(self, upto_step: int | None = None) -> Appender:
         """The growing `metrics.jsonl`; rows after `upto_step` belong to work that was lost and are cut off."""
+        self._write()
         keep = None if upto_step is None else (lambda row: row.get("step", 0) <= upto_step)
         return Appender(self.path / "metrics.jsonl", keep)
 
@@ -131,7 +132,32 @@ class Run:
         self._write()
 
     def _write(self) -> None:
+        self._begin()
         write_json(self.path / "run.json", self.info)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            _clear(self.path)
+            write_text(self.path / "recipe.yaml", self._recipe)
+
+
+def earlier_run(verb: str, config: Section, output_dir: str, overwrite: bool = False) -> dict[str, Any] | None:
+    """The lineage of the run in `output_dir` that a new call would go on with; None where it would begin anew.
+
+    Raises:
+        BelleError: the folder holds the run of another verb or recipe, or belongs to something else.
+    """
+    path = Path(output_dir)
+    earlier = (path / "run.json").exists()
+    foreign = sorted(p.name for p in path.iterdir() if not p.name.startswith(".")) if path.is_dir() else []
+    if foreign and foreign != ["recipe.yaml"] and not earlier:
+        raise BelleError(f"{str(path)!r} holds other files ({', '.join(foreign[:3])})", "choose an empty output_dir")
+    if not earlier or overwrite:
+        return None
+    info = read_run(path)
+    _same_run(info, verb, config.model_dump(mode="json"), path)
+    return info
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -143,8 +169,11 @@ def read_run(path: Path) -> dict[str, Any]:
     if not (path / "run.json").is_file():
         raise BelleError(f"{str(path)!r} is not a run folder: it has no run.json", "name the output_dir of an earlier run")
     info = read_json(path / "run.json")
-    if not isinstance(info, dict) or "verb" not in info:
-        raise BelleError(f"{path / 'run.json'} was not written by belle")
+    lacks = sorted(KEYS - info.keys()) if isinstance(info, dict) else ["every key"]
+    if lacks:
+        file = str(path / "run.json")
+        raise BelleError(f"{file!r} was not written by belle: it lacks {', '.join(lacks)}", "name another folder")
+    assert isinstance(info, dict)
     return info
 
 
@@ -176,10 +205,8 @@ def _flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _clear(path: Path) -> None:
-    """Empty a run folder; a folder that belle did not make is left alone."""
+    """Empty a run folder of the earlier run; that it is one has been seen."""
     others = [p for p in path.iterdir() if p.name != ".lock"]
-    if others and not (path / "run.json").exists():
-        raise BelleError(f"overwrite=true, but {str(path)!r} is not a run folder", "empty it yourself, or choose another")
     for item in sorted(others, key=lambda p: p.name == "run.json"):  # the mark of ownership goes last
         remove(item)
 

@@ -14,15 +14,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from belle import logs
 from belle.config import Section
-from belle.runs import Run
+from belle.runs import Run, sha256_text
 from belle.sections import DataSection, GenerationSection, ModelSection, Positive
-
-if TYPE_CHECKING:
-    from belle.models.load import Located
 
 
 class Config(Section):
@@ -64,18 +61,22 @@ def run(config: Config) -> None:
     from belle.evaluation.summary import summarise
     from belle.evaluation.tasks import load_questions
     from belle.inference.backend import open_backend
-    from belle.models.load import locate
+    from belle.models.load import locate, note_model
 
     mended: Counter[str] = Counter()
     questions = load_questions(config.data, mended)
-    run.note(model=config.model.path, mended=dict(mended))
+    with logs.doing(f"loaded {config.model.path}"):
+        backend = open_backend(config.backend, config.model, config.batch_size)
+    run.note(model=config.model.path, mended=dict(mended))  # from here on, the folder is this run's
     for path in dict.fromkeys(question.source.path for question in questions):
         if Path(path).is_file():
             run.add_input("questions", Path(path))
     if config.backend == "transformers":
-        _note_model(run, locate(config.model.path))
-    with logs.doing(f"loaded {config.model.path}"):
-        backend = open_backend(config.backend, config.model, config.batch_size)
+        located = locate(config.model.path)
+        note_model(run, located)
+        run.note(base=located.base)
+    if template := getattr(backend, "template", None):
+        run.note(template=template.name, template_sha256=sha256_text(template.jinja))
     with logs.Bar("evaluating", len(questions) + sum(bool(q.reference) for q in questions)) as bar:
         skipped = False
 
@@ -134,13 +135,3 @@ def _cell(metric: str, found: Mapping[str, Any] | None) -> str:
 
 def _number(metric: str, value: float) -> str:
     return f"{value:.3f}" if metric in ("loss", "perplexity", "bits_per_character") else f"{100 * value:.1f}"
-
-
-def _note_model(run: Run, located: Located) -> None:
-    """Keep the hashes of the weights, and the run that they came from."""
-    for role, folder in (("model", Path(located.base)), ("adapter", located.adapter)):
-        if folder is not None and folder.is_dir():
-            run.add_input(role, folder)
-    if located.run is not None:
-        run.add_parent(located.run)
-    run.note(base=located.base)

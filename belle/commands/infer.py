@@ -59,16 +59,16 @@ def run(config: Config) -> None:
     from belle.inference.backend import Request, open_backend
 
     loaded = load_records(config.data)
+    with logs.doing(f"loaded {config.model.path}"):
+        backend = open_backend(config.backend, config.model, config.batch_size)
+    _note_inputs(run, config, loaded.files, loaded.counts)  # from here on, the folder is this run's
     if loaded.dropped:
         write_rows(run.path / "dropped.jsonl", loaded.dropped)
-    _note_inputs(run, config, loaded.files, loaded.counts)
     conversations = [record for record in loaded.records if isinstance(record, Conversation)]
     rows = _prompts(conversations)
     with Appender(run.path / PART, keep=lambda row: _is_answer_to(row, rows)) as part:
         done = {row["position"]: row for row in read_rows(run.path / PART)}
         todo = [position for position in range(len(rows)) if position not in done and rows[position]["prompt"]]
-        with logs.doing(f"loaded {config.model.path}"):
-            backend = open_backend(config.backend, config.model, config.batch_size)
         with logs.Bar("answering", len(done) + len(todo)) as bar:
             bar.skip(len(done))
             started, tokens = time.monotonic(), 0
@@ -172,12 +172,7 @@ def _note_inputs(run: Run, config: Config, files: Sequence[tuple[str, int]], cou
         if Path(name).is_file():
             run.add_input("data", Path(name), records=records)
     if config.backend == "transformers":
-        from belle.models.load import locate
+        from belle.models.load import locate, note_model
 
-        located = locate(config.model.path)
-        for role, folder in (("model", Path(located.base)), ("adapter", located.adapter)):
-            if folder is not None and folder.is_dir():
-                run.add_input(role, folder)
-        if located.run is not None:
-            run.add_parent(located.run)
+        note_model(run, locate(config.model.path))
     run.note(model=config.model.path, normalised=dict(counts))

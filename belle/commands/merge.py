@@ -50,7 +50,7 @@ def run(config: Config) -> None:
     import torch
 
     from belle.data.chat_template import ChatTemplate
-    from belle.models.load import load_model, load_tokenizer, locate
+    from belle.models.load import load_model, load_tokenizer, locate, note_model
     from belle.models.merge import last_logits, merge_adapter, stored_dtype
 
     run = Run.open("merge", config, config.output_dir, config.overwrite)
@@ -64,11 +64,6 @@ def run(config: Config) -> None:
     tokenizer = load_tokenizer(config.model)
     template = ChatTemplate.load(tokenizer, config.model.template)
     prompts = _prompts(config, template)
-    if found.run:
-        run.add_parent(found.run)
-    run.add_input("adapter", found.adapter)
-    if Path(found.base).is_dir():
-        run.add_input("base", Path(found.base))
     plain = config.model.model_copy(update={"path": found.base})
     dtype = stored_dtype(found.base)
     with logs.doing(f"merged into {dtype} weights"):
@@ -76,6 +71,7 @@ def run(config: Config) -> None:
         unmerged = last_logits(pair, prompts)
         del pair
         merged, changed = merge_adapter(load_model(plain, torch.float32), found)
+        note_model(run, found)  # from here on, the folder is this run's
         _save(run, merged.to(dtype), tokenizer, template)
         del merged
     written = load_model(config.model.model_copy(update={"path": str(run.path / PART)}), torch.float32)

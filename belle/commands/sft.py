@@ -68,7 +68,7 @@ def run(config: Config) -> None:
     """Train, or go on, or say that it is done."""
     from belle.data.chat_template import ChatTemplate
     from belle.data.formats import load_records
-    from belle.models.load import load_tokenizer, locate, model_dtype
+    from belle.models.load import load_tokenizer, locate, model_dtype, note_model
 
     if config.preview:
         _preview(config)
@@ -85,17 +85,15 @@ def run(config: Config) -> None:
     template = ChatTemplate.load(tokenizer, config.model.template)
     loaded = load_records(config.data)
     samples, held_out = _samples(config, loaded, tokenizer, template)
+    model = _model(config)
     for path, records in loaded.files:
         if Path(path).exists():
             run.add_input("data", Path(path), records=records)
-    if Path(found.base).is_dir():
-        run.add_input("base", Path(found.base))
-    if found.run:
-        run.add_parent(found.run)
+    note_model(run, found)
     write_rows(run.path / "dropped.jsonl", [*loaded.dropped, *map(vars, samples.lost)])
     run.note(data=_data_facts(loaded, samples), template=template.name, dtype=str(model_dtype(config.model.dtype)).removeprefix("torch."))
     _tell_data(run)
-    _train(config, run, samples, held_out, tokenizer, template, found.base)
+    _train(config, run, model, samples, held_out, tokenizer, template, found.base)
     _summary(run)
 
 
@@ -125,18 +123,13 @@ def _samples(
     return train, samples.subset(np.sort(order[:count]).tolist())
 
 
-def _train(
-    config: Config, run: Run, samples: TokenDataset, held_out: TokenDataset | None, tokenizer: Any, template: ChatTemplate, base: str
-) -> None:
+def _model(config: Config) -> Any:
+    """The model as it is trained: with a fresh adapter, or with all its weights in float32."""
     import torch
     from transformers import set_seed
 
     from belle.models.load import load_model, model_dtype
     from belle.models.lora import add_lora
-    from belle.train import checkpoint
-    from belle.train.language_model import answer_loss
-    from belle.train.progress import Progress
-    from belle.train.trainer import StepTrainer
 
     compute = model_dtype(config.model.dtype)
     if compute == torch.float16:
@@ -144,9 +137,29 @@ def _train(
     set_seed(config.seed)
     # Frozen weights are held in the type they are used in; trained ones are always float32.
     model = load_model(config.model, dtype=compute if config.lora else torch.float32)
+    return add_lora(model, config.lora) if config.lora else model
+
+
+def _train(
+    config: Config,
+    run: Run,
+    model: Any,
+    samples: TokenDataset,
+    held_out: TokenDataset | None,
+    tokenizer: Any,
+    template: ChatTemplate,
+    base: str,
+) -> None:
+    import torch
+
+    from belle.models.load import model_dtype
+    from belle.train import checkpoint
+    from belle.train.language_model import answer_loss
+    from belle.train.progress import Progress
+    from belle.train.trainer import StepTrainer
+
+    compute = model_dtype(config.model.dtype)
     kept_dtype = model.config.dtype if config.lora else model_dtype_of(base, model)
-    if config.lora:
-        model = add_lora(model, config.lora)
     folder = run.path / "checkpoints"
     resume = checkpoint.latest(folder)
     step = int(resume.name.removeprefix("step-")) if resume else 0

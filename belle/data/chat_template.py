@@ -81,7 +81,9 @@ class ChatTemplate:
         inside = self._parts(_PROBE, (), prompt=False)[1]
         written = self._renderer.control.findall(inside)
         if not written:
-            raise self._inexact(None, f"no control token ends the answer {_short(inside)}", "give the tokenizer an eos token, or ")
+            raise self._inexact(
+                None, f"no control token ends the answer {_short(inside)}", "give the tokenizer an eos token, or "
+            )
         ends = dict.fromkeys((written[-1], *([tokenizer.eos_token] if tokenizer.eos_token else ())))
         self._ends = {end: int(tokenizer.convert_tokens_to_ids(end)) for end in ends}
         self.end_token_ids: tuple[int, ...] = tuple(self._ends.values())

@@ -167,6 +167,9 @@ def _warnings(runs: Sequence[RunFolder], rows: Sequence[dict[str, Row]], same: l
             )
         if other:
             out.append(f"{run.name} and {runs[0].name} have different tokenizers: compare bits per character, not loss.")
+        ours, first = (r.info.get("notes", {}).get("template_sha256") for r in (run, runs[0]))
+        if ours != first:
+            out.append(f"{run.name} and {runs[0].name} were asked through different chat templates, each its own.")
         ours, first = ((r.info.get("recipe") or {}).get("generation") for r in (run, runs[0]))
         if ours != first:
             out.append(f"{run.name} and {runs[0].name} generated with different settings; see their recipes.")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 from belle.data.chat_template import ChatTemplate
 from belle.errors import BelleError
 from belle.inference.backend import Answer, Finish, OnAnswer, Request, Score, Stream
 from belle.inference.decoding import Decoding
-from belle.inference.scoring import Scoring
+from belle.inference.scoring import losses
 from belle.inference.streaming import TextStream
 from belle.models.load import load_model, load_tokenizer
 from belle.records import Conversation
@@ -127,16 +126,12 @@ class TransformersBackend:
         order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index].ids))
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            sums = self._scoring.losses([encoded[index] for index in batch])
+            sums = losses(self._model, [encoded[index] for index in batch])
             for index, (loss, count) in zip(batch, sums, strict=True):
                 sample = encoded[index]
                 text = self._decode([token for token, on in zip(sample.ids, sample.mask, strict=True) if on])
                 scores[index] = Score(loss, count, len(text))
         return [scores[index] for index in range(len(encoded))]
-
-    @cached_property
-    def _scoring(self) -> Scoring:
-        return Scoring(self._model)
 
     def _prompt(self, request: Request) -> list[int]:
         prompt = self.template.prompt(request.messages, request.tools)

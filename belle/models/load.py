@@ -18,11 +18,13 @@ import torch
 from belle.errors import BelleError
 from belle.jsonl import read_json, write_json
 from belle.models.embedded import embedded_model
-from belle.runs import read_run, sha256_weights
+from belle.runs import Run, read_run, sha256_weights
 from belle.sections import ModelSection
 
 BELONGS = "belle.json"
 """The file beside an adapter's weights: {"base_sha256", "end_token_ids"}."""
+
+_INCOMPLETE = "check that its files are complete and belong together"
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,19 @@ def locate(path: str) -> Located:
     if (folder / "run.json").is_file():
         return _locate_run(folder)
     if (folder / "adapter_config.json").is_file():
-        base = locate(str(read_json(folder / "adapter_config.json")["base_model_name_or_path"]))
-        return Located(base.base, folder)
+        return Located(locate(_base_of(folder)).base, folder)
     if (folder / "config.json").is_file():
         return Located(str(folder))
     raise BelleError(f"{path!r} holds no model: no config.json, adapter_config.json or run.json in it")
+
+
+def note_model(run: Run, found: Located) -> None:
+    """Keep in a run's lineage the hashes of the weights it starts from, and the run that made them."""
+    for role, folder in (("base", Path(found.base)), ("adapter", found.adapter)):
+        if folder is not None and folder.is_dir():
+            run.add_input(role, folder)
+    if found.run is not None:
+        run.add_parent(found.run)
 
 
 def load_tokenizer(section: ModelSection) -> Any:
@@ -88,13 +98,16 @@ def load_model(section: ModelSection, dtype: torch.dtype | None = None) -> Any:
     logging.getLogger("transformers").setLevel(logging.ERROR)
     found = locate(section.path)
     with _plain_errors(section.path, "model"):
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        model, info = AutoModelForCausalLM.from_pretrained(
             found.base,
             revision=section.revision,
             dtype=dtype or model_dtype(section.dtype),
             trust_remote_code=section.trust_remote_code,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are named below, the library only counts them
+            output_loading_info=True,
         )
+    _check_complete(section.path, info)
     if found.adapter is not None:
         model = put_adapter(model, found)
     return model.to(device()).eval()
@@ -109,10 +122,13 @@ def put_adapter(model: Any, found: Located) -> Any:
     from peft import PeftModel
 
     assert found.adapter is not None
+    _base_of(found.adapter)
     check_base(found)
     with _plain_errors(str(found.adapter), "adapter"), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # peft warns of missing keys where we want to hear an error
-        return PeftModel.from_pretrained(model, str(found.adapter))
+        pair = PeftModel.from_pretrained(model, str(found.adapter))
+    _check_used(found.adapter, pair)
+    return pair
 
 
 def check_base(found: Located) -> None:
@@ -173,6 +189,44 @@ def _locate_run(folder: Path) -> Located:
     raise BelleError(f"the run {str(folder)!r} ({info['verb']}) made no model", "name the run of sft or merge")
 
 
+def _check_used(adapter: Path, pair: Any) -> None:
+    """Refuse an adapter with tensors that have no place in the model: peft passes over them in silence."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    file = adapter / "adapter_model.safetensors"
+    if not file.is_file():
+        return  # from the hub
+    with safe_open(file, framework="pt") as stored:
+        names = set(stored.keys())
+    stray = sorted(names - get_peft_model_state_dict(pair, save_embedding_layers=False).keys() - pair.state_dict().keys())
+    if stray:
+        raise BelleError(
+            f"{str(adapter)!r}: {len(stray)} of its tensors have no place in the model, the first is {stray[0]!r}",
+            "use the base that the adapter was trained on",
+        )
+
+
+def _base_of(adapter: Path) -> str:
+    """The base that an adapter folder names."""
+    file = adapter / "adapter_config.json"
+    config = read_json(file)
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str):
+        raise BelleError(f"{str(file)!r} names no base: base_model_name_or_path is {base!r}", "write the base's path there")
+    return base
+
+
+def _check_complete(path: str, info: Any) -> None:
+    """Refuse a checkpoint whose weights do not fill the model: the library would leave random numbers in their place."""
+    wrong = [f"{name} is missing" for name in sorted(info["missing_keys"])]
+    for name, found, wanted in sorted(info["mismatched_keys"]):
+        wrong.append(f"{name} has shape {list(found)}, not {list(wanted)}")
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise BelleError(f"cannot load the model of {path!r}: {'; '.join(wrong[:3])}{more}", _INCOMPLETE)
+
+
 class _plain_errors:  # noqa: N801 - reads as a clause
     """Turn what libraries raise about missing or broken files into one clear error."""
 
@@ -185,7 +239,6 @@ class _plain_errors:  # noqa: N801 - reads as a clause
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, (BelleError, KeyboardInterrupt, MemoryError)):
             return
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise BelleError(
-            f"cannot load the {self.part} of {self.path!r}: {lines[0][:300]}", "check that its files are complete and belong together"
-        ) from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:400]
+        raise BelleError(f"cannot load the {self.part} of {self.path!r}: {reason}", _INCOMPLETE) from error

@@ -110,7 +110,7 @@ class StepTrainer(Trainer):
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss = self.objective(model, batch)
                 if not torch.isfinite(loss):
-                    raise self._diverged("the loss", float(loss))
+                    raise self._diverged("the loss", loss.item())
                 # Engines average gradients over processes, so the share of one process is scaled up before.
                 self.accelerator.backward(loss * (self.args.world_size / everyone[0]))
             total += loss.detach()

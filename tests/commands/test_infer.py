@@ -37,6 +37,10 @@ def words(tmp_path: Path) -> list[str]:
     return ["infer", "backend=fake", *places]
 
 
+def with_backend(words: list[str], name: str) -> list[str]:
+    return [f"backend={name}" if word.startswith("backend=") else word for word in words]
+
+
 def answers(tmp_path: Path) -> list[dict[str, Any]]:
     return list(read_rows(tmp_path / "run" / "answers.jsonl"))
 
@@ -113,7 +117,7 @@ class Dying(FakeBackend):
 
 def test_a_killed_run_goes_on_where_it_was(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "dying.py").write_text(DYING, encoding="utf-8")
-    command = [sys.executable, "-m", "belle", *words, "backend=dying:Dying"]
+    command = [sys.executable, "-m", "belle", *with_backend(words, "dying:Dying")]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False).returncode == -9
     part = tmp_path / "run" / "answers.part.jsonl"
@@ -142,7 +146,7 @@ def test_a_conversation_without_a_question_is_a_failed_row(tmp_path: Path, words
 
 def test_an_unknown_backend_names_the_nearest(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([*words, "backend=fakes"])
+        main(with_backend(words, "fakes"))
     assert "Did you mean 'fake'" in capsys.readouterr().err
 
 
@@ -167,13 +171,34 @@ def test_plan_counts_nothing_when_overwriting(tmp_path: Path) -> None:
     assert not any("keep" in line for line in infer.plan(load(infer.Config, None, [*places, "overwrite=true"])))
 
 
-def test_data_that_changed_in_between_is_an_error(words: list[str], tmp_path: Path) -> None:
+BROKEN = """
+from belle.inference.fake_backend import FakeBackend
+
+class Broken(FakeBackend):
+    def generate(self, *_):
+        raise RuntimeError("in the middle")
+"""
+
+
+def test_data_that_changed_in_between_is_an_error(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from belle.cli import read_config
     from belle.commands import infer
 
-    config = read_config("infer", infer, [*words[1:], "backend=belle.nowhere:Nothing"])
-    with pytest.raises(BelleError, match="cannot be imported"):
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = read_config("infer", infer, with_backend(words, "broken:Broken")[1:])
+    with pytest.raises(RuntimeError, match="in the middle"):
         infer.run(config)
     (tmp_path / "data.jsonl").write_text(json.dumps(ROWS[0]) + "\n", encoding="utf-8")
     with pytest.raises(BelleError, match="has changed since"):
         infer.run(config)
+
+
+def test_a_mistake_leaves_earlier_answers_alone(words: list[str], tmp_path: Path) -> None:
+    main(words)
+    before = sorted((p.name, p.read_bytes()) for p in (tmp_path / "run").iterdir())
+    for wrong in (with_backend(words, "fakes"), [word.replace("script.json", "none.json") for word in words]):
+        with pytest.raises(SystemExit):
+            main([*wrong, "overwrite=true"])
+        gc.collect()
+        assert sorted((p.name, p.read_bytes()) for p in (tmp_path / "run").iterdir()) == before

@@ -48,12 +48,15 @@ TALK_TEXT = {
 TALK_TEXT["qwen"] = TALK_TEXT["chatml"]
 CALLS_TEXT = {
     "chatml": "<|im_start|>system\nS\n\n" + QWEN_TOOLS + "<|im_end|>\n<|im_start|>user\n北京？<|im_end|>\n<|im_start|>assistant\n"
-              + QWEN_CALL + "\n<|im_start|>tool\n晴<|im_end|>\n<|im_start|>tool\n雨<|im_end|>\n<|im_start|>assistant\n[晴和雨<|im_end|>]\n",
+              + QWEN_CALL + "\n<|im_start|>tool\n晴<|im_end|>\n<|im_start|>tool\n雨<|im_end|>\n"
+              "<|im_start|>assistant\n[晴和雨<|im_end|>]\n",
     "qwen": "<|im_start|>system\nS\n\n" + QWEN_TOOLS + "<|im_end|>\n<|im_start|>user\n北京？<|im_end|>\n<|im_start|>assistant\n"
-            + QWEN_CALL + "\n<|im_start|>user\n<tool_response>\n晴\n</tool_response>\n<tool_response>\n雨\n</tool_response><|im_end|>\n"
+            + QWEN_CALL + "\n<|im_start|>user\n<tool_response>\n晴\n</tool_response>\n"
+            "<tool_response>\n雨\n</tool_response><|im_end|>\n"
             "<|im_start|>assistant\n[晴和雨<|im_end|>]\n",
-    "llama3": "<s><|start_header_id|>system<|end_header_id|>\n\nS\n\nYou can call these functions, described as JSON:\n" + TOOL_JSON
-              + '\nTo call one, answer with {"name": <function name>, "parameters": <object of arguments>}, one call on a line.<|eot_id|>'
+    "llama3": "<s><|start_header_id|>system<|end_header_id|>\n\nS\n\nYou can call these functions, described as JSON:\n"
+              + TOOL_JSON + '\nTo call one, answer with {"name": <function name>, "parameters": <object of arguments>}, '
+              "one call on a line.<|eot_id|>"
               "<|start_header_id|>user<|end_header_id|>\n\n北京？<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
               '[{"name": "天气", "parameters": {"city": "北京", "day": 1}}\n{"name": "天气", "parameters": not json}<|eot_id|>]'
               "<|start_header_id|>ipython<|end_header_id|>\n\n晴<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n雨<|eot_id|>"
@@ -117,11 +120,13 @@ def test_end_tokens(tiny_tokenizer):
     ("all_turns", (False, False, True), ["C"]),
 ])  # fmt: skip
 def test_which_turns_are_trained(tiny_tokenizer, train, flags, supervised):
-    turns = [m for text, flag in zip("ABC", flags, strict=True) for m in (Message("user", "q"), Message("assistant", text, train=flag))]
+    answers = [Message("assistant", text, train=flag) for text, flag in zip("ABC", flags, strict=True)]
+    turns = [message for answer in answers for message in (Message("user", "q"), answer)]
     for jinja in (None, PLAIN_CHATML):
         template = ChatTemplate.load(tiny_tokenizer, "chatml") if jinja is None else own(tiny_tokenizer, jinja)
         encoded = template.encode(Conversation(tuple(turns)), train)
-        assert [part.split("]")[0] for part in show(tiny_tokenizer, encoded).split("[")[1:]] == [f"{t}<|im_end|>" for t in supervised]
+        shown = [part.split("]")[0] for part in show(tiny_tokenizer, encoded).split("[")[1:]]
+        assert shown == [f"{text}<|im_end|>" for text in supervised]
         assert len(encoded.ids) == len(template.encode(Conversation(tuple(turns))).ids)
 
 
@@ -161,7 +166,8 @@ def test_control_tokens_in_any_text_stay_text(tiny_tokenizer):
 def test_overlapping_control_strings(tiny_tokenizer):
     tokenizer = copy.deepcopy(tiny_tokenizer)
     tokenizer.add_tokens([AddedToken("ab", special=True), AddedToken("bc", special=True)])
-    encoded = ChatTemplate.load(tokenizer, "belle").encode(Conversation((Message("user", "abcab"), Message("assistant", "bcbabc"))))
+    talk = Conversation((Message("user", "abcab"), Message("assistant", "bcbabc")))
+    encoded = ChatTemplate.load(tokenizer, "belle").encode(talk)
     assert show(tokenizer, encoded) == "Human: \nabcab\n\nAssistant: \n[bcbabc</s>]"
     assert not {len(tokenizer) - 1, len(tokenizer) - 2} & set(encoded.ids)
 
@@ -231,22 +237,38 @@ def test_tool_calls_of_a_template_without_marks(tiny_tokenizer):
         own(tiny_tokenizer, PLAIN_CHATML).encode(talk)
 
 
-THINK = PLAIN_CHATML.replace("'\n' + m.content", "'\n' + ('<think>\n\n</think>\n\n' if loop.last and m.role == 'assistant' else '') + m.content")
-LAST_ONLY = PLAIN_CHATML.replace("in messages %}", "in messages[-2:] %}")
+THOUGHT = "('<think>\n\n</think>\n\n' if loop.last and m.role == 'assistant' else '')"
 BLOCK = "{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}"
 INEXACT = {
-    "a thought that the prompt lacks": (THINK, r"at message 2: it writes '<think>\\n\\n</think>\\n\\n' between the prompt and the answer"),
-    "dropped turns": (LAST_ONLY, r"at message 3: the prompt before the answer has 'system.* the whole conversation has 'user"),
+    "a thought that the prompt lacks": (
+        PLAIN_CHATML.replace("'\n' + m.content", f"'\n' + {THOUGHT} + m.content"),
+        r"at message 2: it writes '<think>\\n\\n</think>\\n\\n' between the prompt and the answer",
+    ),
+    "dropped turns": (
+        PLAIN_CHATML.replace("in messages %}", "in messages[-2:] %}"),
+        r"at message 3: the prompt before the answer has 'system.* the whole conversation has 'user",
+    ),
     "no end token": (PLAIN_CHATML.replace("<|im_end|>", ""), r"no end token follows the answer, but '\\n'"),
     "a space": (PLAIN_CHATML.replace("m.content", "' ' + m.content"), "it writes ' ' between the prompt and the answer"),
     "another answer": (PLAIN_CHATML.replace("m.content", "m.content | upper"), "in place of the answer 'y' it writes 'Y"),
-    "marks on every turn": ("{% for m in messages %}" + BLOCK + "{% endfor %}", "it has 2 generation blocks for 1 assistant turn"),
-    "nested marks": ("{% for m in messages %}{% generation %}" + BLOCK + "{% endgeneration %}{% endfor %}", "one generation block stands inside another"),
-    "marks without an end": ("{% for m in messages if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
-                             "no control token ends the answer 'y'"),
-    "marks behind a thought": ("{% for m in messages %}{% if m.role == 'assistant' %}so:" + BLOCK + "{% endif %}{% endfor %}",
-                               "writes 'so:' between the prompt and the answer"),
-}  # fmt: skip
+    "marks on every turn": (
+        "{% for m in messages %}" + BLOCK + "{% endfor %}",
+        "it has 2 generation blocks for 1 assistant turn",
+    ),
+    "nested marks": (
+        "{% for m in messages %}{% generation %}" + BLOCK + "{% endgeneration %}{% endfor %}",
+        "one generation block stands inside another",
+    ),
+    "marks without an end": (
+        "{% for m in messages[1:] %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
+        "no control token ends the answer 'y'",
+    ),
+    "marks behind a thought": (
+        "{% for m in messages if m.role == 'assistant' %}so:" + BLOCK + "{% endfor %}",
+        "writes 'so:' between the prompt and the answer",
+    ),
+}
+LAST_ONLY = INEXACT["dropped turns"][0]
 
 
 @pytest.mark.parametrize(("jinja", "message"), INEXACT.values(), ids=INEXACT)
@@ -282,7 +304,7 @@ def test_missing_control_tokens_are_named_with_the_templates_that_would_do(tiny_
 
     bare = Tokenizer(models.BPE({c: i for i, c in enumerate([*pre_tokenizers.ByteLevel.alphabet(), "</s>"])}, []))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>")
-    with pytest.raises(BelleError, match=r"template 'chatml' writes <\|im_end\|>, <\|im_start\|>, which this tokenizer") as caught:
+    with pytest.raises(BelleError, match=r"'chatml' writes <\|im_end\|>, <\|im_start\|>, which this tokenizer") as caught:
         ChatTemplate.load(tokenizer, "chatml")
     assert "belle or plain" in caught.value.fix
     tokenizer.eos_token = None
@@ -317,8 +339,9 @@ def test_a_character_that_the_tokenizer_would_drop_is_an_error():
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     template = ChatTemplate.load(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>"), "plain")
     assert template.prompt((Message("user", "ñ</s>"),))
-    with pytest.raises(BelleError, match=r"^a\.jsonl:3: this tokenizer has no token for the character '\\U00040000' \(U\+40000\)"):
-        template.encode(Conversation((Message("user", "q"), Message("assistant", "a\U00040000</s>")), source=Source("a.jsonl", 3)))
+    talk = Conversation((Message("user", "q"), Message("assistant", "a\U00040000</s>")), source=Source("a.jsonl", 3))
+    with pytest.raises(BelleError, match=r"^a\.jsonl:3: this tokenizer has no token for the character .*U\+40000\)"):
+        template.encode(talk)
 
 
 def test_a_tokenizer_without_a_fast_form(tiny_tokenizer):

@@ -6,7 +6,7 @@ import copy
 import importlib.util
 import os
 import tempfile
-from functools import lru_cache
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def tiny(tiny_tokenizer):
     TINY[:] = [copy.deepcopy(tiny_tokenizer)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     tokenizer = TINY[0] if name == "tiny" else real_tokenizer(name)
     missing = [token for token in MARKERS if token not in tokenizer.get_added_vocab()]
@@ -78,7 +78,7 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-@lru_cache(maxsize=None)
+@cache
 def template_of(tokenizer: str, name: str) -> ChatTemplate:
     copied = copy.deepcopy(tokenizer_of(tokenizer))
     if name in SHIPPED:
@@ -106,9 +106,10 @@ def supervised(tokenizer, encoded: Encoded) -> list[str]:
 
 
 PIECES = st.sampled_from([
-    *MARKERS, "<s>", "</s>", "<unk>", "<pad>", "<|endoftext|>", "<｜end▁of▁sentence｜>".replace("▁", "_"), "<|im_", "end|>", "[/INST]",
-    "\n", "\r\n", "\r", "\t", " ", "  ", "\n\n", "\xa0", "\u3000", "\u2028", "ＡＢｃ１２", "ｶﾞ", "𠀀𠮷", "😀", "👩‍👩‍👧‍👦", "é", "e\u0301", "\ufeff",
-    "\ufffd", "\x00", "Human: \n", "Assistant: \n", "你好，世界。", "Hello", " world", "{% generation %}", "{{ x }}", "<think>", "123",
+    *MARKERS, "<s>", "</s>", "<unk>", "<pad>", "<|endoftext|>", "<｜end▁of▁sentence｜>".replace("▁", "_"), "<|im_", "end|>",
+    "\n", "\r\n", "\r", "\t", " ", "  ", "\n\n", "\xa0", "\u3000", "\u2028", "\ufeff", "\ufffd", "\x00", "[/INST]", "<think>",
+    "ＡＢｃ１２", "ｶﾞ", "𠀀𠮷", "😀", "\U0001f469\u200d\U0001f467", "é", "e\u0301", "你好，世界。", "Hello", " world", "123",
+    "Human: \n", "Assistant: \n", "{% generation %}", "{{ x }}",
 ])  # fmt: skip
 # Left out: U+2581, which SentencePiece uses for the space; and what SmolLM2 has no bytes for, which is an error of its own.
 LETTERS = st.characters(max_codepoint=0x3FFFF, exclude_categories=["Cs"], exclude_characters="\u2581\x04\x06\x13\x14\x16\x1d")
@@ -126,9 +127,7 @@ def conversations(draw, text=TEXT, tools: bool = True) -> Conversation:
     return Conversation(tuple(messages))
 
 
-pairs = pytest.mark.parametrize(
-    ("tokenizer_name", "name"), [(tokenizer, name) for tokenizer in TOKENIZERS for name in TEMPLATES]
-)
+pairs = pytest.mark.parametrize(("tokenizer_name", "name"), [(tokenizer, name) for tokenizer in TOKENIZERS for name in TEMPLATES])
 slow_build = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -139,7 +138,8 @@ def test_exactly_the_answers_and_their_end_tokens_are_trained(tokenizer_name, na
     tokenizer, template = tokenizer_of(tokenizer_name), template_of(tokenizer_name, name)
     encoded = template.encode(conversation, train)
     answers = [message for message in conversation.messages if message.role == "assistant"]
-    trained = [m for i, m in enumerate(answers) if (m.train if m.train is not None else train == "all_turns" or i == len(answers) - 1)]
+    default = [train == "all_turns"] * (len(answers) - 1) + [True]
+    trained = [m for m, on in zip(answers, default, strict=True) if (on if m.train is None else m.train)]
     end = {"belle": tokenizer.eos_token, "plain": tokenizer.eos_token, "llama3": "<|eot_id|>"}.get(name, "<|im_end|>")
     assert supervised(tokenizer, encoded) == [message.content + end for message in trained]
     ends = [token for token, on in zip(encoded.ids, encoded.mask, strict=True) if on and token in template.end_token_ids]
@@ -161,11 +161,12 @@ def test_the_prompt_of_every_turn_is_a_strict_prefix_and_bos_stands_once(tokeniz
     if tokenizer.bos_token != "<|im_start|>":  # SmolLM2 calls its turn marker bos
         assert encoded.ids.count(tokenizer.bos_token_id) == (name in ("llama3", "no marks"))
     text = decode(tokenizer, encoded.ids)
-    assert all(message.content in text for message in conversation.messages)
+    # (SentencePiece drops a space from the very start of a text.)
+    assert all(message.content.lstrip(" ") in text for message in conversation.messages)
 
 
-WORDS = st.lists(st.sampled_from(["hello", "World", "你好", "，", "。", "123", " and", "\n", "  ", "x=1;", "é", "😀"]), min_size=1, max_size=8)
-PLAIN_TEXT = WORDS.map("".join).filter(lambda text: not text[0].isspace())
+WORDS = st.sampled_from(["hello", "World", "你好", "，", "。", "123", " and", "\n", "  ", "x=1;", "é", "😀"])
+PLAIN_TEXT = st.lists(WORDS, min_size=1, max_size=8).map("".join).filter(lambda text: not text[0].isspace())
 
 
 @pairs

@@ -12,7 +12,7 @@ from belle.evaluation.summary import summarise
 from belle.evaluation.tasks import Question
 from belle.jsonl import write_rows
 from belle.records import Message
-from belle.runs import Run
+from belle.runs import Run, sha256_text
 from belle.sections import GenerationSection
 
 ATTACK = (
@@ -39,9 +39,12 @@ class Recipe(Section):
     generation: GenerationSection = GenerationSection()
 
 
-def evaluation(folder: Path, answers: dict[str, str], loss: float, parent: Path | None = None, length: int = 1) -> Path:
+def evaluation(
+    folder: Path, answers: dict[str, str], loss: float, parent: Path | None = None, length: int = 1, template: str = "chatml"
+) -> Path:
     """An evaluate run whose answers are by class; `length` is the number of tokens of each character."""
     run = Run.open("evaluate", Recipe(output_dir=str(folder)), str(folder))
+    run.note(template=template, template_sha256=sha256_text(template))
     run.add_input("questions", folder.parent / "evaluation.jsonl")
     if parent:
         run.add_parent(parent)

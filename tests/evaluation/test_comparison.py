@@ -61,6 +61,13 @@ def test_another_tokenizer_makes_loss_per_token_incomparable(chain: Path) -> Non
     assert any("different tokenizers" in warning for warning in comparison.warnings)
 
 
+def test_another_template_is_named(chain: Path) -> None:
+    evaluation(chain / "other", POOR, 1.0, chain / "merged", template="plain")
+    comparison = compare(gather([chain]))
+    assert comparison is not None
+    assert comparison.warnings == ["other and base were asked through different chat templates, each its own."]
+
+
 def test_only_questions_that_both_answered_are_paired(chain: Path) -> None:
     rows = [row for row in read_rows(chain / "tuned/answers.jsonl") if row["category"] != "math"]
     rows[0]["question"] = "another question under the same id"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import tiny_llama
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from belle.data.chat_template import ChatTemplate
@@ -17,6 +18,24 @@ from belle.inference.transformers_backend import TransformersBackend
 from belle.records import Conversation, Message
 from belle.runs import cache_dir
 from belle.sections import GenerationSection, ModelSection
+
+
+@pytest.fixture(scope="module")
+def model(tiny_tokenizer: Any) -> Any:
+    built = tiny_llama(len(tiny_tokenizer), tied=False)
+    built.config.max_position_embeddings = 256
+    return built
+
+
+@pytest.fixture(scope="module")
+def template(tiny_tokenizer: Any) -> ChatTemplate:
+    return ChatTemplate.load(tiny_tokenizer, "chatml")
+
+
+@pytest.fixture
+def backend(model: Any, tiny_tokenizer: Any, template: ChatTemplate) -> TransformersBackend:
+    return TransformersBackend(model, tiny_tokenizer, template, batch_size=4)
+
 
 QUESTIONS = [
     "你好",
