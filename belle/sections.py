@@ -13,6 +13,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ModelSection(Section):
+    """A model to load."""
+
     path: str
     """What to load: `embedded:NAME`, a run folder, a folder in the Hugging Face layout, or a hub name."""
     revision: str | None = None
@@ -26,6 +28,8 @@ class ModelSection(Section):
 
 
 class DataSection(Section):
+    """Records to read."""
+
     path: str | tuple[str, ...]
     """Files, folders or `hf:NAME`; `shipped:FILE` names data that comes with belle."""
     format: str = "auto"
@@ -52,6 +56,8 @@ class TokensSection(Section):
 
 
 class LoraSection(Section):
+    """A low-rank adapter."""
+
     rank: Positive = 16
     """Rank of the update."""
     alpha: Annotated[float, Field(gt=0)] = 32.0
@@ -63,6 +69,8 @@ class LoraSection(Section):
 
 
 class OptimSection(Section):
+    """AdamW and how long it runs."""
+
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -86,6 +94,8 @@ class OptimSection(Section):
 
 
 class GenerationSection(Section):
+    """How answers are made."""
+
     max_new_tokens: Positive = 256
     """The longest answer."""
     temperature: Annotated[float, Field(ge=0)] = 0.0

@@ -116,9 +116,8 @@ def facts(model: Any, samples: Any, plan: list[list[int]], losses: list[float], 
 def run_belle(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from belle.jsonl import read_rows
+    from belle.jsonl import Appender, read_rows
     from belle.logs import Bar
-    from belle.jsonl import Appender
     from belle.models.load import model_dtype
     from belle.sections import OptimSection
     from belle.train.language_model import answer_loss
@@ -149,7 +148,8 @@ def run_trl(args: argparse.Namespace, name: str) -> dict[str, Any]:
     model, tokenizer, samples, plan = prepared(args)
     order = [i for step in plan for i in step]
     encoded = [samples[i] for i in order]
-    data = Dataset.from_dict({"input_ids": [e.ids for e in encoded], "assistant_masks": [list(map(int, e.mask)) for e in encoded]})
+    masks = [list(map(int, e.mask)) for e in encoded]
+    data = Dataset.from_dict({"input_ids": [e.ids for e in encoded], "assistant_masks": masks})
     losses: list[float] = []
     seconds: list[float] = []
 

@@ -42,7 +42,7 @@ class Recipe(Section):
     other: Inner | None = None
     """Absent means off."""
     files: str | tuple[str, ...] = ()
-    columns: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+    columns: dict[str, str] = {}
     count: int | None = None
     flag: bool = False
     rates: tuple[float, float] = (0.9, 0.999)

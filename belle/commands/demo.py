@@ -28,6 +28,8 @@ SHOWN = ("eval-zh-identity-01", "eval-en-identity-01", "eval-zh-open_qa-01", "ev
 
 
 class Config(Section):
+    """Where the stages go, and what is changed in them."""
+
     output_dir: str = "runs/demo"
     """The folder of all stages and of the report."""
     model: str = "embedded:smollm2-135m-instruct"
@@ -90,15 +92,11 @@ def _show_data(config: sft.Config) -> None:
     from belle.data.formats import load_records
 
     records = load_records(config.data).records
-    answers = [sum(len(m.content) for m in r.messages if m.role == "assistant") for r in records]
-    classes = Counter(r.category for r in records)
-    logs.table(
-        ["class", "conversations", "answer, characters"],
-        [
-            [name, count, f"{sum(a for a, r in zip(answers, records, strict=True) if r.category == name) / count:.0f}"]
-            for name, count in classes.most_common()
-        ],
-    )
+    classes, characters = Counter(r.category for r in records), Counter[str]()
+    for record in records:
+        characters[record.category] += sum(len(m.content) for m in record.messages if m.role == "assistant")
+    rows = [[name, count, f"{characters[name] / count:.0f}"] for name, count in classes.most_common()]
+    logs.table(["class", "conversations", "characters of the answers"], rows)
     languages = ", ".join(f"{count} {name}" for name, count in Counter(r.language for r in records).most_common())
     logs.say(f"{len(records)} conversations; language of the answers: {languages}")
     sft.run(config.model_copy(update={"preview": 1}))
@@ -112,7 +110,8 @@ def _side_by_side(out: Path) -> None:
     short = [[cell if len(cell) <= 160 else cell[:157] + "..." for cell in answers[key]] for key in SHOWN if key in answers]
     logs.table(["question", "base", "yours"], short)
     before, after = (read_run(out / name)["metrics"] for name in ("base", "tuned"))
-    for key, label in (("loss", "answer loss"), ("language_match", "answers in the asked language"), ("says_name", "says its name")):
+    labels = {"loss": "answer loss", "language_match": "answers in the asked language", "says_name": "says its name"}
+    for key, label in labels.items():
         logs.say(f"{label}: {_interval(before[key])} -> {_interval(after[key])}")
 
 

@@ -11,7 +11,7 @@ Examples:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from belle import logs
 from belle.config import Section
@@ -29,6 +29,8 @@ PROMPTS = 8
 
 
 class Config(Section):
+    """What to merge, and where the model goes."""
+
     model: ModelSection
     """The run of an SFT, or the folder of an adapter."""
     prompts: DataSection = DataSection(path="shipped:evaluation.jsonl")
@@ -41,8 +43,11 @@ class Config(Section):
 
 def plan(config: Config) -> list[str]:
     """What `run` would do."""
-    return [f"fold the adapter of {config.model.path} into its base", f"compare both on {PROMPTS} prompts of {config.prompts.path}",
-            f"write the model into {config.output_dir}"]  # fmt: skip
+    return [
+        f"fold the adapter of {config.model.path} into its base",
+        f"compare both on {PROMPTS} prompts of {config.prompts.path}",
+        f"write the model into {config.output_dir}",
+    ]
 
 
 def run(config: Config) -> None:
@@ -51,7 +56,8 @@ def run(config: Config) -> None:
 
     from belle.data.chat_template import ChatTemplate
     from belle.models.load import load_model, load_tokenizer, locate, note_model
-    from belle.models.merge import last_logits, merge_adapter, stored_dtype
+    from belle.models.merge import last_logits, merge_adapter
+    from belle.models.save import save_model, stored_dtype
 
     run = Run.open("merge", config, config.output_dir, config.overwrite)
     if run.finished:
@@ -72,7 +78,8 @@ def run(config: Config) -> None:
         del pair
         merged, changed = merge_adapter(load_model(plain, torch.float32), found)
         note_model(run, found)  # from here on, the folder is this run's
-        _save(run, merged.to(dtype), tokenizer, template)
+        template.attach(tokenizer)
+        save_model(merged, tokenizer, run.path / PART, dtype, template.end_token_ids)
         del merged
     written = load_model(config.model.model_copy(update={"path": str(run.path / PART)}), torch.float32)
     pairs = list(zip(unmerged, last_logits(written, prompts), strict=True))
@@ -80,10 +87,11 @@ def run(config: Config) -> None:
     same = sum(int(a.argmax() == b.argmax()) for a, b in pairs)
     name = str(dtype).removeprefix("torch.")
     if not difference <= TOLERANCE[name]:
-        raise BelleError(f"the merged model differs from the pair by {difference:.3g} in a logit, more than {TOLERANCE[name]} for {name}")
+        what = f"the merged model differs from the pair by {difference:.3g} in a logit, more than {TOLERANCE[name]} for {name}"
+        raise BelleError(what, "merge in float32: set model.dtype=float32")
     _put_in_place(run.path)
-    metrics = {"max_logit_difference": difference, "prompts": len(pairs), "same_next_token": same, "changed_tensors": changed, "dtype": name}
-    run.finish(metrics, {"model": "."})
+    metrics = {"max_logit_difference": difference, "prompts": len(pairs), "same_next_token": same, "changed_tensors": changed}
+    run.finish(metrics | {"dtype": name}, {"model": "."})
     _summary(run)
 
 
@@ -101,18 +109,6 @@ def _prompts(config: Config, template: ChatTemplate) -> list[list[int]]:
         last_user = max(i for i, message in enumerate(record.messages) if message.role != "assistant")
         prompts.append(template.prompt(record.messages[: last_user + 1], record.tools))
     return prompts
-
-
-def _save(run: Run, model: Any, tokenizer: Any, template: ChatTemplate) -> None:
-    from belle.jsonl import atomic_path
-
-    template.attach(tokenizer)
-    old = model.generation_config.eos_token_id
-    ends = [*template.end_token_ids, *(old if isinstance(old, list) else [] if old is None else [old])]
-    model.generation_config.eos_token_id = list(dict.fromkeys(ends))
-    with atomic_path(run.path / PART) as part:
-        model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
 
 
 def _put_in_place(folder: Path) -> None:

@@ -20,7 +20,7 @@ MEASURED = 2000
 """Conversations whose length is measured: enough for the quantiles, and done in seconds."""
 
 
-def check_loaded(loaded: Loaded) -> list[Finding]:
+def check_loaded(loaded: Loaded[Conversation]) -> list[Finding]:
     """How many records there are, and what was left out or mended."""
     files = ", ".join(f"{path} ({count})" for path, count in loaded.files[:3]) + (" ..." if len(loaded.files) > 3 else "")
     findings = [Finding("ok", "data", f"{len(loaded.records)} records from {files}")]

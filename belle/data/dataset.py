@@ -65,6 +65,21 @@ class TokenDataset:
         """[samples] tokens of each that carry loss."""
         return np.add.reduceat(self.mask, self.offsets[:-1], dtype=np.int64) if len(self) else np.zeros(0, np.int64)
 
+    def split(self, share: float, seed: int) -> tuple[TokenDataset, TokenDataset]:
+        """Hold out a random share of the samples: (the rest, the held-out ones), each in the order of the data.
+
+        Raises:
+            BelleError: one of the two would be empty.
+        """
+        order = np.random.default_rng([seed, len(self)]).permutation(len(self))
+        count = round(len(self) * share)
+        if not 0 < count < len(self):
+            fix = "raise held_out.share, name a file as held_out.path, or set held_out=null"
+            raise BelleError(f"held_out.share {share} of {len(self)} samples leaves nothing to watch or to train on", fix)
+        rest = self.subset(np.sort(order[count:]).tolist())
+        rest.lost.extend(self.lost)
+        return rest, self.subset(np.sort(order[:count]).tolist())
+
     def subset(self, indices: Sequence[int]) -> TokenDataset:
         """These samples, in this order, as a dataset of their own."""
         spans = [slice(int(self.offsets[i]), int(self.offsets[i + 1])) for i in indices]
@@ -179,9 +194,8 @@ def _gather(
             lost.append(Lost(str(record.source), record.id, reason, dropped=encoded is None))
         if encoded is None:
             if section.overlong == "error" and reason.startswith("too long"):
-                raise BelleError(
-                    f"{record.source}: {reason}", "raise tokens.cutoff, or set tokens.overlong to drop, cut_left_turns or cut_right"
-                )
+                fix = "raise tokens.cutoff, or set tokens.overlong to drop, cut_left_turns or cut_right"
+                raise BelleError(f"{record.source}: {reason}", fix)
             continue
         ids += encoded.ids
         mask += encoded.mask
@@ -213,7 +227,8 @@ def _read(file: Path) -> TokenDataset:
 
     with safe_open(file, framework="numpy") as stored:
         lost = [Lost(**item) for item in json.loads(stored.metadata()["lost"])]
-        return TokenDataset(*(stored.get_tensor(name) for name in ("ids", "mask", "offsets", "rows")), lost)
+        ids, mask, offsets, rows = (stored.get_tensor(name) for name in ("ids", "mask", "offsets", "rows"))
+        return TokenDataset(ids, mask, offsets, rows, lost)
 
 
 def _kind(reason: str) -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 from belle.config import shipped
 from belle.data import conversations, preferences
@@ -21,7 +21,7 @@ from belle.data.rows import SUFFIXES, Broken, Row, read, read_hub, readable
 from belle.data.turns import MisfitError
 from belle.errors import BelleError, nearest
 from belle.jsonl import dumps
-from belle.records import Conversation, Record, Source
+from belle.records import Conversation, Document, Preference, Record, Source
 from belle.sections import DataSection
 
 Format = Callable[[Row], Record]
@@ -46,11 +46,14 @@ FORMATS: dict[str, Format | str] = {
 _FIX = "mend the row, or leave such rows out: data.on_error=keep"
 
 
+R = TypeVar("R", Document, Conversation, Preference)
+
+
 @dataclass(frozen=True)
-class Loaded:
+class Loaded(Generic[R]):
     """What a `data:` section came to; nothing that was read is missing from it."""
 
-    records: list[Record]
+    records: list[R]
     dropped: list[dict[str, Any]]
     """Rows that were left out: {"source": "file:line", "reason", "row"}; only with `on_error: keep`."""
     counts: dict[str, int]
@@ -59,7 +62,11 @@ class Loaded:
     """Each file and how many records came from it."""
 
 
-def load_records(section: DataSection, kind: type[Any] = Conversation) -> Loaded:
+@overload
+def load_records(section: DataSection) -> Loaded[Conversation]: ...
+@overload
+def load_records(section: DataSection, kind: type[R]) -> Loaded[R]: ...
+def load_records(section: DataSection, kind: type[Any] = Conversation) -> Loaded[Any]:
     """Read every file of a `data:` section into records of one kind (Document, Conversation or Preference).
 
     Raises:
@@ -68,7 +75,7 @@ def load_records(section: DataSection, kind: type[Any] = Conversation) -> Loaded
     """
     counts: Counter[str] = Counter()
     reader = RowReader(section, kind, counts)
-    records: list[Record] = []
+    records: list[Any] = []
     dropped: list[dict[str, Any]] = []
     files: list[tuple[str, int]] = []
     ids: set[str] = set()

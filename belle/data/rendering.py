@@ -33,7 +33,7 @@ _NOTHING = re.compile(r"(?!)")
 class _Generation(Extension):
     """`{% generation %}...{% endgeneration %}`: puts the marks around what its body writes."""
 
-    tags = {"generation"}  # noqa: RUF012
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from belle.runs import Run, read_run, sha256_weights
 from belle.sections import ModelSection
 
 BELONGS = "belle.json"
-"""The file beside an adapter's weights: {"base_sha256", "end_token_ids"}."""
+"""The file beside an adapter's weights that knows its base: {"base_sha256"}."""
 
 _INCOMPLETE = "check that its files are complete and belong together"
 
@@ -126,6 +125,7 @@ def put_adapter(model: Any, found: Located) -> Any:
     check_base(found)
     with _plain_errors(str(found.adapter), "adapter"), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # peft warns of missing keys where we want to hear an error
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings")  # merging unties them
         pair = PeftModel.from_pretrained(model, str(found.adapter))
     _check_used(found.adapter, pair)
     return pair
@@ -147,10 +147,10 @@ def check_base(found: Located) -> None:
         )
 
 
-def write_belonging(adapter: Path, base: str, end_token_ids: Sequence[int]) -> None:
-    """Note beside an adapter which base it belongs to, and which tokens end an answer."""
+def write_belonging(adapter: Path, base: str) -> None:
+    """Note beside an adapter the sha256 of the base it belongs to (empty for a base on the hub)."""
     digest = sha256_weights(Path(base)) if Path(base).is_dir() else ""
-    write_json(adapter / BELONGS, {"base_sha256": digest, "end_token_ids": list(end_token_ids)})
+    write_json(adapter / BELONGS, {"base_sha256": digest})
 
 
 def model_dtype(name: str) -> torch.dtype:

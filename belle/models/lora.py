@@ -21,12 +21,13 @@ def add_lora(model: Any, section: LoraSection) -> Any:
     if not isinstance(section.targets, str):
         for target in section.targets:
             if target not in linear:
-                raise BelleError(f"lora.targets: no linear layer {target!r}.{nearest(target, sorted(linear))}", f"choose from {sorted(linear)}")
+                what = f"lora.targets: no linear layer {target!r}.{nearest(target, sorted(linear))}"
+                raise BelleError(what, f"choose from {sorted(linear)}")
     elif section.targets != "all-linear":
-        raise BelleError(f"lora.targets: {section.targets!r} is neither 'all-linear' nor a list", "write [q_proj, v_proj]")
+        raise BelleError(f"lora.targets: {section.targets!r} is neither all-linear nor a list", "write for example [q_proj]")
     config = LoraConfig(
         r=section.rank,
-        lora_alpha=section.alpha,  # type: ignore[arg-type]  # peft takes a float and annotates an int
+        lora_alpha=section.alpha,
         lora_dropout=section.dropout,
         target_modules=section.targets if isinstance(section.targets, str) else list(section.targets),
         bias="none",

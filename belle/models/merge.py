@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,19 +38,6 @@ def last_logits(model: Any, prompts: list[list[int]]) -> list[torch.Tensor]:
     device = next(model.parameters()).device
     with torch.no_grad():
         return [model(input_ids=torch.tensor([ids], device=device)).logits[0, -1].float().cpu() for ids in prompts]
-
-
-def stored_dtype(folder: str) -> torch.dtype:
-    """The type that a checkpoint's weights are stored in; read from its first floating-point tensor."""
-    from safetensors import safe_open
-
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                dtype: torch.dtype = file.get_tensor(name).dtype
-                if dtype.is_floating_point:
-                    return dtype
-    return torch.float32
 
 
 def _untie(model: Any) -> None:

@@ -51,7 +51,7 @@ class StepData(torch.utils.data.Dataset[list[Encoded]]):
         return share
 
 
-class StepTrainer(Trainer):
+class StepTrainer(Trainer):  # type: ignore[misc]
     """Trains `model` on `samples` by `objective`; see the module."""
 
     def __init__(
@@ -68,9 +68,10 @@ class StepTrainer(Trainer):
     ) -> None:
         steps_per_epoch = math.ceil(len(samples) / optim.batch_size)
         steps = optim.max_steps or max(1, round(steps_per_epoch * optim.epochs))
+        warmup = min(math.ceil(steps * optim.warmup), steps - 1)  # the schedule begins at rate 0: a lone step would do nothing
         arguments = TrainingArguments(
             output_dir=str(output_dir), max_steps=steps, per_device_train_batch_size=1, gradient_accumulation_steps=1,
-            learning_rate=optim.learning_rate, lr_scheduler_type=optim.schedule, warmup_steps=math.ceil(steps * optim.warmup),
+            learning_rate=optim.learning_rate, lr_scheduler_type=optim.schedule, warmup_steps=warmup,
             weight_decay=optim.weight_decay, adam_beta1=optim.betas[0], adam_beta2=optim.betas[1],
             max_grad_norm=optim.max_grad_norm, seed=seed, data_seed=seed, bf16=autocast, use_cpu=model.device.type == "cpu",
             remove_unused_columns=False, dataloader_pin_memory=False, disable_tqdm=True, report_to=[],
@@ -88,21 +89,21 @@ class StepTrainer(Trainer):
         self.callback_handler.callbacks = [c for c in self.callback_handler.callbacks if "Print" not in type(c).__name__]
 
     def collate(self, items: Sequence[list[Encoded]]) -> dict[str, Any]:
-        """The micro-batches of one step."""
+        """The micro-batches of one step, and its tokens without padding."""
         (samples,) = items
         groups = micro_batches([len(sample.ids) for sample in samples], self.optim_section.micro_batch)
-        return {"micro_batches": [pad_right([samples[i] for i in group], self.pad) for group in groups]}
+        batches = [pad_right([samples[i] for i in group], self.pad) for group in groups]
+        return {"micro_batches": batches, "tokens": sum(len(sample.ids) for sample in samples)}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
-        return torch.utils.data.SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+        return torch.utils.data.SequentialSampler(self.train_dataset)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Forward and backward of one optimiser step; returns the step's mean loss over supervised tokens."""
         model.train()
-        batches = self._prepare_inputs(inputs)["micro_batches"]
+        batches = self._prepare_inputs(inputs["micro_batches"])
         supervised = sum(int(batch["supervised"].sum()) for batch in batches)
-        tokens = sum(batch["input_ids"].numel() for batch in batches)
-        counts = torch.tensor([supervised, tokens], device=self.args.device)
+        counts = torch.tensor([supervised, inputs["tokens"]], device=self.args.device)
         everyone = self.accelerator.reduce(counts, "sum").tolist()  # over all processes
         total = torch.zeros((), device=self.args.device)
         for i, batch in enumerate(batches):
@@ -114,7 +115,7 @@ class StepTrainer(Trainer):
                 # Engines average gradients over processes, so the share of one process is scaled up before.
                 self.accelerator.backward(loss * (self.args.world_size / everyone[0]))
             total += loss.detach()
-        mean = self.accelerator.reduce(total, "sum") / everyone[0]
+        mean: torch.Tensor = self.accelerator.reduce(total, "sum") / everyone[0]
         self.facts = {"loss": float(mean), "supervised_tokens": everyone[0], "tokens": everyone[1]}
         return mean
 
@@ -154,7 +155,7 @@ class StepTrainer(Trainer):
                     part.mkdir()
                     checkpoint.save_weights(self.accelerator.unwrap_model(self.model), part)
         metrics = {"eval_loss": loss}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -62,7 +62,7 @@ def test_writes_answers_metrics_and_lineage(tmp_path: Path, words: list[str], ca
     main(words)
     info = json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
     assert info["status"] == "finished"
-    assert [(i["role"], Path(i["path"]).name) for i in info["inputs"]] == [("questions", "q.jsonl"), ("model", "model")]
+    assert [(i["role"], Path(i["path"]).name) for i in info["inputs"]] == [("questions", "q.jsonl"), ("base", "model")]
     assert all(len(i["sha256"]) == 64 for i in info["inputs"])
     assert info["products"] == {"answers": "answers.jsonl"}
     assert info["metrics"]["loss"]["value"] == pytest.approx(1.5)

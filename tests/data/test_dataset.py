@@ -69,7 +69,8 @@ def test_cut_left_turns_keeps_the_system_turn_and_the_last_turns_whole(tiny_toke
 def test_what_is_left_without_a_supervised_token_is_dropped_with_its_reason(tiny_tokenizer, template) -> None:
     long_question = talk("question " * 60, "answer", line=3)
     silent = Conversation((Message("user", "a"), Message("assistant", "b", train=False)), source=Source("talk.jsonl", 4))
-    made = tokenize([talk("a", "b"), long_question, silent], tiny_tokenizer, template, TokensSection(cutoff=32, overlong="cut_right"))
+    section = TokensSection(cutoff=32, overlong="cut_right")
+    made = tokenize([talk("a", "b"), long_question, silent], tiny_tokenizer, template, section)
     assert len(made) == 1
     assert [item.source for item in made.lost] == ["talk.jsonl:3", "talk.jsonl:4"]
     assert made.statistics()["dropped"] == {"no supervised token": 2}

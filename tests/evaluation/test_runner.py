@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from belle.inference.backend import Answer, Request, Score
 
 from belle.evaluation.runner import evaluate
 from belle.evaluation.summary import summarise
 from belle.evaluation.tasks import Question
+from belle.inference.backend import Answer, Request, Score
 from belle.jsonl import read_rows
 from belle.records import Conversation, Message
 from belle.sections import GenerationSection

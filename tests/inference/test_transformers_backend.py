@@ -13,7 +13,6 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHead
 from belle.data.chat_template import ChatTemplate
 from belle.errors import BelleError
 from belle.inference.backend import Answer, Request, open_backend
-from belle.inference.scoring import Scoring
 from belle.inference.transformers_backend import TransformersBackend
 from belle.records import Conversation, Message
 from belle.runs import cache_dir
@@ -259,7 +258,6 @@ def test_other_architectures(build: Any, tiny_tokenizer: Any, template: ChatTemp
     together = backend.generate(requests(), section)
     assert [backend.generate([request], section)[0] for request in requests()] == together
     test_scores_together_equal_scores_one_by_one_and_the_textbook(backend, model)
-    assert (Scoring(model)._head is None) == (build is gemma)
 
 
 def test_an_adapter_is_answered_with(model: Any, tiny_tokenizer: Any, template: ChatTemplate) -> None:

@@ -1,0 +1,137 @@
+"""`belle sft` through the real command line, on a model of two layers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import talk_file, tiny_model_folder
+
+from belle.cli import main
+from belle.jsonl import read_rows
+from belle.models.load import load_model, load_tokenizer, locate
+from belle.sections import ModelSection
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BELLE_CACHE", str(tmp_path / "cache"))
+
+
+def words(tmp_path: Path, out: str, *more: str) -> list[str]:
+    base, data = tmp_path / "base", tmp_path / "talk.jsonl"
+    if not base.exists():
+        tiny_model_folder(base)
+        talk_file(data)
+    common = [f"model.path={base}", f"data.path={data}", f"output_dir={tmp_path / out}", "optim.learning_rate=1e-2"]
+    return ["sft", *common, "optim.batch_size=8", *more]
+
+
+def test_lora_leaves_an_adapter_that_loads_and_lineage(tmp_path: Path) -> None:
+    main(words(tmp_path, "run", "lora={rank: 4}", "held_out.share=0.2", "optim.epochs=3"))
+    run = tmp_path / "run"
+    info = json.loads((run / "run.json").read_text())
+    assert info["status"] == "finished"
+    assert {i["role"] for i in info["inputs"]} == {"data", "base"}
+    assert info["metrics"]["loss_last"] < info["metrics"]["loss_first"]
+    assert info["notes"]["data"]["records"] == 24
+    assert info["metrics"]["steps"] == 9  # 19 samples to train on, 8 a step, 3 epochs
+    found = locate(str(run))
+    assert found.base == str(tmp_path / "base")
+    model = load_model(ModelSection(path=str(run)))
+    assert any("lora_B" in name and p.abs().sum() > 0 for name, p in model.named_parameters())
+    assert load_tokenizer(ModelSection(path=str(run))).chat_template
+    rows = list(read_rows(run / "metrics.jsonl"))
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, 10))
+    assert [row["step"] for row in rows if "eval_loss" in row] == [2, 4, 6, 8, 9]
+
+
+def test_full_training_keeps_the_stored_type_and_writes_end_tokens(tmp_path: Path) -> None:
+    tiny_model_folder(tmp_path / "base", dtype=torch.bfloat16)
+    talk_file(tmp_path / "talk.jsonl")
+    main(words(tmp_path, "run", "optim.max_steps=2", "model.dtype=float32"))
+    folder = tmp_path / "run" / "model"
+    assert {t.dtype for t in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    ends = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    tokenizer = load_tokenizer(ModelSection(path=str(folder)))
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in ends
+
+
+def test_the_same_command_again_repeats_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(words(tmp_path, "run", "lora={}", "optim.max_steps=2"))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    capsys.readouterr()
+    main(words(tmp_path, "run", "lora={}", "optim.max_steps=2"))
+    assert "already finished" in capsys.readouterr().err
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()}
+
+
+def test_preview_shows_the_mask_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(words(tmp_path, "run", "preview=2"))
+    shown = capsys.readouterr().err
+    assert "talk.jsonl:1" in shown
+    assert "talk.jsonl:2" in shown
+    assert "talk.jsonl:3" not in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_dropped_samples_are_listed_with_their_reason(tmp_path: Path) -> None:
+    main(words(tmp_path, "run", "lora={}", "optim.max_steps=1", "tokens.cutoff=60", "tokens.overlong=drop"))
+    dropped = list(read_rows(tmp_path / "run" / "dropped.jsonl"))
+    assert dropped
+    assert all(row["reason"].startswith("too long: ") and "talk.jsonl:" in row["source"] for row in dropped)
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["notes"]["data"]["dropped"] == {"too long": len(dropped)}
+
+
+def killed_at(command: list[str], run: Path, step: int, environment: dict[str, str]) -> None:
+    """Start the command and kill it as soon as it has logged `step`."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        file = run / "metrics.jsonl"
+        if file.exists() and sum(b'"loss"' in line for line in file.read_bytes().splitlines()) >= step:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_kill_9_and_the_same_command_end_in_the_same_bits(tmp_path: Path) -> None:
+    more = ("lora={rank: 4}", "optim.epochs=6", "held_out.share=0.2")
+    environment = dict(os.environ, BELLE_CACHE=str(tmp_path / "cache"), OMP_NUM_THREADS="1")
+    whole = [sys.executable, "-m", "belle", *words(tmp_path, "whole", *more)]
+    subprocess.run(whole, check=True, capture_output=True, env=environment)
+    command = [sys.executable, "-m", "belle", *words(tmp_path, "killed", *more)]
+    for step in (1, 5, 11):
+        killed_at(command, tmp_path / "killed", step, environment)
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    a, b = (load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("whole", "killed"))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    curves = [
+        [(row["step"], row.get("loss"), row.get("eval_loss")) for row in read_rows(tmp_path / name / "metrics.jsonl")]
+        for name in ("whole", "killed")
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import fcntl
+
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / ".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit) as stop:
+            main(words(tmp_path, "run", "lora={}", "optim.max_steps=1"))
+    assert stop.value.code == 2
+    assert "another process" in capsys.readouterr().err
