@@ -106,16 +106,15 @@ def _check_recipe(config: Config) -> Iterator[Finding]:
 
 def _find(config: Config) -> tuple[str, Path]:
     """The verb and the file of the recipe."""
-    from belle.cli import VERBS
-
+    verbs = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))  # a file of this folder is a verb
     name = Path(config.recipe or "")
-    if config.verb and config.verb not in VERBS:
-        raise BelleError(f"unknown verb {config.verb!r}.{nearest(config.verb, list(VERBS))}", "`belle --help` lists the verbs")
+    if config.verb and config.verb not in verbs:
+        raise BelleError(f"unknown verb {config.verb!r}.{nearest(config.verb, verbs)}", "`belle --help` lists the verbs")
     if (name.parent / "run.json").is_file():
         verb = str(read_run(name.parent)["verb"])  # the recipe.yaml of a run
     else:
         verb = config.verb or name.absolute().parent.name
-    if verb in VERBS:
+    if verb in verbs:
         return verb, find_recipe(verb, str(name) if name.is_file() else name.name)
     known = [f"{path.parent.name}/{path.stem}" for path in sorted(shipped("recipes").glob("*/*.yaml"))]
     if not name.is_file():

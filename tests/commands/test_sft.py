@@ -65,6 +65,20 @@ def test_full_training_keeps_the_stored_type_and_writes_end_tokens(tmp_path: Pat
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") in ends
 
 
+@pytest.mark.parametrize("lora", ["lora={rank: 4}", "lora=null"])
+def test_bfloat16_computes_in_it_and_keeps_trained_weights_in_float32(tmp_path: Path, lora: str) -> None:
+    words_of = {name: words(tmp_path, name, lora, "optim.epochs=4", f"model.dtype={name}") for name in ("float32", "bfloat16")}
+    losses = {}
+    for name, command in words_of.items():
+        main(command)
+        losses[name] = [row["loss"] for row in read_rows(tmp_path / name / "metrics.jsonl")]
+        stored = load_file(next((tmp_path / name / "checkpoints").glob("step-*")) / "weights.safetensors")
+        assert {tensor.dtype for tensor in stored.values()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]  # it does compute in another type
+    for ours, exact in zip(losses["bfloat16"], losses["float32"], strict=True):
+        assert abs(ours - exact) < 0.02 * exact  # and follows the same curve
+
+
 def test_the_same_command_again_repeats_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(words(tmp_path, "run", "lora={}", "optim.max_steps=2"))
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()}
