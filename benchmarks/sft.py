@@ -96,16 +96,15 @@ def prepared(args: argparse.Namespace) -> tuple[Any, Any, Any, list[list[int]]]:
     return model, tokenizer, samples, plan
 
 
-def facts(model: Any, samples: Any, plan: list[list[int]], losses: list[float], seconds: list[float]) -> dict[str, Any]:
+def facts(model: Any, counts: list[tuple[int, int]], losses: list[float], seconds: list[float]) -> dict[str, Any]:
+    """`counts`: (tokens without padding, supervised tokens) of each step, as the contender was given them."""
     from belle.train.progress import peak_memory_gb
 
-    lengths, supervised = samples.lengths, samples.supervised
-    timed = [i for step in plan[1:] for i in step]
     linear = {n: p.numel() for n, p in model.named_parameters() if p.dim() == 2}
     adapter = sum(v for n, v in linear.items() if "lora_" in n)
     head = model.get_output_embeddings().weight.numel()
     frozen = sum(v for n, v in linear.items() if "lora_" not in n and "embed_tokens" not in n and "lm_head" not in n)
-    tokens, trained = int(sum(lengths[i] for i in timed)), int(sum(supervised[i] for i in timed))
+    tokens, trained = (sum(count[i] for count in counts[1:]) for i in (0, 1))
     return {
         "losses": [round(x, 5) for x in losses], "seconds": round(sum(seconds[1:]), 2), "tokens": tokens, "supervised": trained,
         "needed_flops": tokens * (4 * frozen + 6 * adapter) + trained * 4 * head, "memory_gb": peak_memory_gb(),
@@ -124,7 +123,7 @@ def run_belle(args: argparse.Namespace) -> dict[str, Any]:
     from belle.train.progress import Progress
     from belle.train.trainer import StepTrainer
 
-    model, tokenizer, samples, plan = prepared(args)
+    model, tokenizer, samples, _ = prepared(args)
     optim = OptimSection(learning_rate=1e-3, schedule="constant", warmup=0, batch_size=args.batch, max_steps=args.steps)
     with tempfile.TemporaryDirectory() as tmp:
         metrics = Path(tmp) / "metrics.jsonl"
@@ -134,7 +133,8 @@ def run_belle(args: argparse.Namespace) -> dict[str, Any]:
             trainer.add_callback(Progress(file, bar, 10**9, None, trainer))
             trainer.train()
         rows = list(read_rows(metrics))
-    return facts(model, samples, plan, [r["loss"] for r in rows], [r["seconds"] for r in rows])
+    counts = [(r["tokens"], r["supervised_tokens"]) for r in rows]
+    return facts(model, counts, [r["loss"] for r in rows], [r["seconds"] for r in rows])
 
 
 def run_trl(args: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -164,7 +164,16 @@ def run_trl(args: argparse.Namespace, name: str) -> dict[str, Any]:
             if logs and "loss" in logs:
                 losses.append(float(logs["loss"]))
 
-    class InOrder(SFTTrainer):  # type: ignore[misc]
+    counts: list[tuple[int, int]] = []
+
+    class Counting(SFTTrainer):  # type: ignore[misc]
+        def training_step(self, model: Any, inputs: Any, *rest: Any, **kwargs: Any) -> Any:
+            seen = inputs.get("attention_mask")
+            tokens = inputs["input_ids"].numel() if seen is None else int(seen.sum())
+            counts.append((tokens, int((inputs["labels"] != -100).sum())))
+            return super().training_step(model, inputs, *rest, **kwargs)
+
+    class InOrder(Counting):
         def _get_train_sampler(self, *unused: Any) -> Any:
             return torch.utils.data.SequentialSampler(self.train_dataset)
 
@@ -181,15 +190,10 @@ def run_trl(args: argparse.Namespace, name: str) -> dict[str, Any]:
             report_to=[], disable_tqdm=True, use_cpu=not torch.cuda.is_available(), seed=1234, assistant_only_loss=False,
             dataloader_pin_memory=False, weight_decay=0.0, **options,
         )  # fmt: skip
-        kind = SFTTrainer if name == "trl-length" else InOrder
+        kind = Counting if name == "trl-length" else InOrder
         trainer = kind(model=model, args=config, train_dataset=data, processing_class=tokenizer, callbacks=[Clock()])
         trainer.train()
-    # Packed rows hold other samples in a step; its tokens are those of as many whole rows.
-    result = facts(model, samples, plan, losses, seconds)
-    if name == "trl-packed":
-        share = batch * args.cutoff * (len(seconds) - 1) / max(1, result["tokens"])
-        result |= {key: int(result[key] * share) for key in ("tokens", "supervised", "needed_flops")}
-    return result
+    return facts(model, counts, losses, seconds)
 
 
 def matmul_peaks() -> dict[str, float]:
