@@ -6,6 +6,7 @@ Usage: belle <verb> [recipe] [key=value ...] [--dry-run] [--help]
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -33,6 +34,9 @@ stand for a key, `POSITIONAL = "key"`, or `"key[]"` where there may be several. 
 `recipe` a recipe is not read but handed to the verb."""
 
 
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The `belle` command. Leaves with 0, with 2 after a `BelleError`, with 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -41,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         _dispatch(words)
+        sys.stdout.flush()  # here, where a full disk is still an error of ours to explain
     except BelleError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -50,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # `belle ... | head` closed the pipe: nothing more to say to anyone
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("error: standard output cannot be written: no space left", file=sys.stderr)
+        os._exit(2)  # the buffer would be tried once more at exit, with a traceback
 
 
 def _dispatch(words: list[str]) -> None:
@@ -88,6 +98,8 @@ def read_config(verb: str, module: ModuleType, words: Sequence[str]) -> Section:
             raise BelleError(f"unknown option {word!r}", f"keys are given as key=value; see `belle {verb} --help`")
         if "=" in word:
             overrides.append(word)
+        elif word.lower().endswith(DATA_SUFFIXES) and positional != "runs[]":
+            raise BelleError(f"{word!r} is data, not a recipe", f"belle {verb} demo data.path={word}")
         elif positional is None or (positional != "recipe" and (word.endswith((".yaml", ".yml")) or word in names)):
             if recipe is not None:
                 raise BelleError(f"two recipes: {str(recipe)!r} and {word!r}", "give one recipe and key=value")

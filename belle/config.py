@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from belle.errors import BelleError, nearest
 
@@ -23,6 +23,14 @@ ROOT = Path(__file__).resolve().parent
 
 class Section(BaseModel):
     """A group of keys in a recipe. A field's meaning stands under it as a docstring and is what `--help` prints."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic reads true as 1; in a recipe that is a slip.
+        if isinstance(value, bool) and "bool" not in _type_name(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError(f"{str(value).lower()} is neither a number nor a text")
+        return value
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True, allow_inf_nan=False,

@@ -193,7 +193,8 @@ def _same_run(info: dict[str, Any], verb: str, recipe: dict[str, Any], path: Pat
         raise BelleError(f"{str(path)!r} holds a run of {info['verb']!r}, not of {verb!r}", fix)
     old, new = dict(_flat(info["recipe"])), dict(_flat(recipe))
     differ = [f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
-    differ = [line for line in differ if not line.startswith("overwrite was")]
+    # Where the folder lies, and what to do with an earlier run, is not what the run is.
+    differ = [line for line in differ if not line.startswith(("overwrite was", "output_dir was"))]
     if differ:
         raise BelleError(f"{str(path)!r} holds a run of another recipe: " + "; ".join(differ[:6]), fix)
 

@@ -56,6 +56,8 @@ def run(config: Config) -> None:
     from belle.inference.backend import open_backend
     from belle.inference.session import Session
 
+    if sys.stdin is None:
+        raise BelleError("there is no standard input to talk through", "run it in a terminal, or pipe lines into it")
     with logs.doing(f"loaded {config.model.path}"):
         backend = open_backend(config.backend, config.model)
     session = Session(backend, config.generation, config.system)

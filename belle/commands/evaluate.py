@@ -94,6 +94,9 @@ def run(config: Config) -> None:
         first = next(row for row in rows if row["finish"] == "error")
         failed = f"{metrics['errors']} of {len(rows)} questions got no answer and count as wrong"
         logs.warn(f"{failed}; first {first['id']!r}: {first['error']}")
+    if metrics["unscored"]:
+        first = next(row["loss_error"] for row in rows if "loss_error" in row)
+        logs.warn(f"{metrics['unscored']} references have no loss and are left out of it; the first: {first}")
     run.finish(metrics, {"answers": "answers.jsonl"})
     show(metrics)
 

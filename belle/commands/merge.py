@@ -11,6 +11,7 @@ Examples:
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from belle import logs
@@ -125,4 +126,4 @@ def _summary(run: Run) -> None:
         f"merged = unmerged on {m['prompts']} prompts: largest difference of a logit {m['max_logit_difference']:.2g}, "
         f"same next token {m['same_next_token']}/{m['prompts']}; {m['changed_tensors']} tensors changed, stored as {m['dtype']}"
     )
-    logs.say(f"next: belle chat {run.path}")
+    logs.say(f"next: belle chat {quote(str(run.path))}")

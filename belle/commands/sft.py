@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from belle import logs
 from belle.config import Section
@@ -50,7 +53,7 @@ class Config(Section):
     """Seed of data order, initialisation and dropout."""
     save_every: Positive | None = None
     """Optimiser steps between two checkpoints; absent means as often as costs at most 3 % of the time."""
-    preview: int = 0
+    preview: Annotated[int, Field(ge=0)] = 0
     """Print so many samples with their loss mask and stop."""
     overwrite: bool = False
     """Begin anew if output_dir holds an earlier run."""
@@ -70,6 +73,7 @@ def plan(config: Config) -> list[str]:
 def run(config: Config) -> None:
     """Train, or go on, or say that it is done."""
     from belle.data.chat_template import ChatTemplate
+    from belle.data.dataset import Lost
     from belle.data.formats import load_records
     from belle.models.load import load_tokenizer, locate, note_model
     from belle.models.save import save_adapter, save_model, stored_dtype
@@ -92,7 +96,10 @@ def run(config: Config) -> None:
     tokenizer = load_tokenizer(config.model)
     template = ChatTemplate.load(tokenizer, config.model.template)
     loaded = load_records(config.data)
-    samples, held_out = _samples(config, loaded.records, tokenizer, template)
+    bad = [record for record in loaded.records if record.label is False]  # KTO's thumb down: not an answer to learn
+    good = [record for record in loaded.records if record.label is not False]
+    samples, held_out = _samples(config, good, tokenizer, template)
+    samples.lost.extend(Lost(str(r.source), r.id, "label is false: an answer not to learn", dropped=True) for r in bad)
     model, autocast = _model(config)
 
     # From here on the folder is this run's.
@@ -100,7 +107,7 @@ def run(config: Config) -> None:
         if Path(path).exists():
             run.add_input("data", Path(path), records=records)
     note_model(run, found)
-    write_rows(run.path / "dropped.jsonl", [*loaded.dropped, *map(vars, samples.lost)])
+    write_rows(run.path / "dropped.jsonl", [*({**row, "dropped": True} for row in loaded.dropped), *map(vars, samples.lost)])
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.") + (", computed in bfloat16" if autocast else "")
     run.note(data=_data_facts(loaded, samples), template=template.name, dtype=dtype)
     _tell_data(run)
@@ -154,12 +161,14 @@ def _model(config: Config) -> tuple[Any, bool]:
 
 
 def _data_facts(loaded: Loaded[Conversation], samples: TokenDataset) -> dict[str, Any]:
+    from belle.data.dataset import kind_of
+
     return {
         "records": len(loaded.records),
         "categories": dict(Counter(r.category for r in loaded.records if r.category)),
         "languages": dict(Counter(r.language for r in loaded.records if r.language)),
-        "normalised": loaded.counts,
-        "unreadable": len(loaded.dropped),
+        "noticed": loaded.counts,
+        "malformed": dict(Counter(kind_of(row["reason"]) for row in loaded.dropped)),
         **samples.statistics(),
     }
 
@@ -171,10 +180,10 @@ def _tell_data(run: Run) -> None:
         f"{facts['records']} conversations, {facts['samples']} to train on; tokens a sample: {tokens['min']} to {tokens['max']}, "
         f"median {tokens['median']}; {tokens['total']} in all, {tokens['supervised']} of them trained"
     )
-    for name in ("normalised", "dropped", "cut"):
+    for name in ("noticed", "malformed", "dropped", "cut"):
         for reason, count in facts[name].items():
             logs.warn(f"{name}: {count} x {reason}")
-    if facts["unreadable"] or facts["dropped"] or facts["cut"]:
+    if facts["malformed"] or facts["dropped"] or facts["cut"]:
         logs.warn(f"each of them with its reason is in {run.path / 'dropped.jsonl'}")
 
 
@@ -182,17 +191,28 @@ def _tell_result(run: Run) -> None:
     from belle.train.loop import summary
 
     logs.say(summary(run.info["metrics"]))
-    logs.say(f"next: belle chat {run.path}   or   belle merge model.path={run.path} output_dir={run.path}-merged")
+    path, merged = quote(str(run.path)), quote(f"{run.path}-merged")
+    logs.say(f"next: belle chat {path}   or   belle merge {path} output_dir={merged}")
 
 
 def _preview(config: Config) -> None:
-    from belle.data.chat_template import ChatTemplate, preview
+    from belle.data.chat_template import ChatTemplate, Encoded, preview
     from belle.data.formats import load_records
     from belle.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(config.model)
     template = ChatTemplate.load(tokenizer, config.model.template)
-    for record in load_records(config.data.model_copy(update={"limit": config.preview})).records:
+    loaded = load_records(config.data.model_copy(update={"limit": config.preview}))
+    for what, count in loaded.counts.items():
+        logs.warn(f"noticed: {count} x {what}")
+    for record in loaded.records:
         encoded = template.encode(record, config.tokens.train)
+        length, cutoff = len(encoded.ids), config.tokens.cutoff
+        if length > cutoff:
+            policy = f"shown up to it; tokens.overlong is {config.tokens.overlong}"
+            logs.warn(f"{record.source}: {length} tokens > cutoff {cutoff}, {policy}")
+            encoded = Encoded(encoded.ids[:cutoff], encoded.mask[:cutoff])
+        if not any(encoded.mask[1:]) or record.label is False:
+            logs.warn(f"{record.source}: nothing of it would be trained")
         logs.title(f"{record.source} {record.id}: {len(encoded.ids)} tokens, {sum(encoded.mask)} of them trained (green)")
         logs.console().print(preview(tokenizer, encoded))

@@ -98,8 +98,8 @@ class TokenDataset:
                 "min": int(lengths.min()), **{k: int(np.quantile(lengths, q)) for k, q in quantiles.items()},
                 "max": int(lengths.max()), "total": int(lengths.sum()), "supervised": int(self.mask.sum()),
             },
-            "dropped": dict(Counter(_kind(item.reason) for item in self.lost if item.dropped)),
-            "cut": dict(Counter(_kind(item.reason) for item in self.lost if not item.dropped)),
+            "dropped": dict(Counter(kind_of(item.reason) for item in self.lost if item.dropped)),
+            "cut": dict(Counter(kind_of(item.reason) for item in self.lost if not item.dropped)),
         }  # fmt: skip
 
 
@@ -231,6 +231,6 @@ def _read(file: Path) -> TokenDataset:
         return TokenDataset(ids, mask, offsets, rows, lost)
 
 
-def _kind(reason: str) -> str:
-    """The reason without its figures, for counting."""
+def kind_of(reason: str) -> str:
+    """A reason without its figures, for counting."""
     return reason.split(":")[0].split(" after ")[0]

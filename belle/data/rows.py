@@ -47,6 +47,7 @@ def read(path: Path, counts: Counter[str] | None = None, broken: Broken | None =
     counts = Counter() if counts is None else counts
     empty = True
     try:
+        _check_kind(path)
         for value, line in SUFFIXES[_suffix(path)](path, counts):
             empty = False
             source = Source(str(path), line)
@@ -61,6 +62,19 @@ def read(path: Path, counts: Counter[str] | None = None, broken: Broken | None =
         raise BelleError(f"cannot read {str(path)!r}: {error}", "check that the file is whole") from error
     if empty:
         raise BelleError(f"{path}: is empty, it holds no rows")
+
+
+_OTHER_KINDS = {b"PK\x03\x04": "a zip or an Excel file", b"\x1f\x8b": "gzipped", b"PAR1": "Parquet", b"%PDF": "a PDF"}
+
+
+def _check_kind(path: Path) -> None:
+    """Say so where the first bytes belong to another kind of file than the name."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    for magic, what in _OTHER_KINDS.items():
+        if start.startswith(magic) and not (magic == b"\x1f\x8b" and path.suffix == ".gz") and _suffix(path) != ".parquet":
+            fix = "give it the right name" if what in ("gzipped", "Parquet") else "save it as CSV or JSON Lines in UTF-8"
+            raise BelleError(f"{path}: the name says {path.suffix}, but it is {what}", fix)
 
 
 def readable(path: Path) -> bool:
@@ -97,6 +111,9 @@ def _json(path: Path, counts: Counter[str]) -> Rows:
     with _open(path) as file:
         while (block := file.read(4096)) and not (start := block.removeprefix(BOM.encode()).lstrip()):
             pass
+    if block and re.match(rb"\{\s*\n", start):
+        fix = f"{_ONE_A_LINE}; if the rows stand in a list under one of its keys, write that list alone"
+        raise BelleError(f"{path}:1: one JSON object over several lines is not a file of rows", fix)
     return _array(path, counts) if block and start.startswith(b"[") else _lines(path, counts)
 
 
@@ -157,6 +174,10 @@ def _table(path: Path, counts: Counter[str], delimiter: str) -> Rows:
                 continue
             if header is None:
                 header = cells
+                for other in ";\t" if len(cells) == 1 else "":
+                    if other in cells[0]:
+                        fix = "save it with commas" if other == ";" else "name it .tsv"
+                        raise BelleError(f"{path}:{start}: the columns are parted by {other!r}, not by ','", fix)
                 if twice := [name for name, n in Counter(header).items() if n > 1]:
                     raise BelleError(f"{path}:{start}: column {twice[0]!r} is named twice", "give each column its own name")
             elif len(cells) != len(header):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from belle.errors import BelleError
 from belle.evaluation.intervals import Interval, paired_bootstrap
 from belle.evaluation.lineage import RunFolder
 from belle.evaluation.metrics import says_name
@@ -71,7 +72,7 @@ def compare(runs: Sequence[RunFolder], draws: int = 2000, seed: int = 0) -> Comp
     runs = tuple(run for run in runs if run.verb == "evaluate" and run.finished)
     if not runs:
         return None
-    rows = tuple({row["id"]: row for row in run.rows("answers.jsonl")} for run in runs)
+    rows = tuple(_answers(run) for run in runs)
     same = [
         [i for i in rows[0] if i in mine and all(mine[i][k] == rows[0][i][k] for k in ("question", "reference"))] for mine in rows
     ]
@@ -174,3 +175,13 @@ def _warnings(runs: Sequence[RunFolder], rows: Sequence[dict[str, Row]], same: l
         if ours != first:
             out.append(f"{run.name} and {runs[0].name} generated with different settings; see their recipes.")
     return out
+
+
+def _answers(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """The rows of a run's answers.jsonl by id; all that its metrics were computed from, or an error."""
+    found = {row["id"]: row for row in run.rows("answers.jsonl")}
+    expected = run.metrics.get("questions")
+    if run.finished and expected is not None and len(found) != expected:
+        what = f"{run.path / 'answers.jsonl'} has {len(found)} whole rows, and the run answered {expected} questions"
+        raise BelleError(what, "the file was damaged after the run: evaluate again with overwrite=true")
+    return found

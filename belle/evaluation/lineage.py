@@ -50,6 +50,19 @@ class RunFolder:
         path = self.path / name
         return list(read_rows(path)) if path.is_file() else []
 
+    def steps(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl.
+
+        Raises:
+            BelleError: a finished training whose rows are no longer all there.
+        """
+        rows = self.rows("metrics.jsonl")
+        expected, found = self.metrics.get("steps"), sum("loss" in row for row in rows)
+        if self.finished and expected is not None and found != expected:
+            what = f"{self.path / 'metrics.jsonl'} has {found} steps, and the run made {expected}"
+            raise BelleError(what, "the file was damaged after the run: train again with overwrite=true")
+        return rows
+
 
 def gather(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs at `paths` and all they came from, parents first. A folder that holds run folders stands for all of them.

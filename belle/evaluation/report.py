@@ -45,8 +45,8 @@ def default_title(paths: Sequence[Path]) -> str:
 def render(runs: Sequence[RunFolder], title: str) -> str:
     """The page as text."""
     comparison = compare(runs)
-    trained = [run for run in runs if run.rows("metrics.jsonl") or (run.metrics.get("tokens") and run.verb != "evaluate")]
-    curves = [charts.loss_curve(run.rows("metrics.jsonl")) for run in trained]
+    trained = [run for run in runs if run.steps() or (run.metrics.get("tokens") and run.verb != "evaluate")]
+    curves = [charts.loss_curve(run.steps()) for run in trained]
     script = (PAGE / "script.js").read_text(encoding="utf-8")
     text = _environment().get_template("page.html.jinja").render(
         title=title, headline=headline(runs, comparison), runs=runs, version=__version__,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from belle.errors import BelleError
 from belle.evaluation.metrics import chrf, exact, language_share, rouge_l
 from belle.evaluation.tasks import Question
 from belle.inference.backend import Answer, Backend, Request
@@ -82,10 +83,26 @@ def _score(backend: Any, questions: Sequence[Question]) -> Iterator[Row]:
     ordered = sorted(questions, key=lambda q: len(q.text) + len(q.reference or ""))
     for start in range(0, len(ordered), _SCORED_AT_ONCE):
         batch = ordered[start : start + _SCORED_AT_ONCE]
-        for question, score in zip(batch, backend.score([_conversation(q) for q in batch]), strict=True):
-            yield {
-                "id": question.id, "loss_sum": score.loss_sum, "loss_tokens": score.tokens, "loss_characters": score.characters,
-            }  # fmt: skip
+        try:
+            scores = backend.score([_conversation(q) for q in batch])
+        except BelleError:
+            scores = [_score_one(backend, question) for question in batch]  # to find out which, and keep the others
+        for question, score in zip(batch, scores, strict=True):
+            if isinstance(score, str):
+                yield {"id": question.id, "loss_sum": None, "loss_tokens": None, "loss_characters": None, "loss_error": score}
+            else:
+                yield {
+                    "id": question.id, "loss_sum": score.loss_sum, "loss_tokens": score.tokens,
+                    "loss_characters": score.characters,
+                }  # fmt: skip
+
+
+def _score_one(backend: Any, question: Question) -> Any:
+    """The score of one reference, or the reason why it has none, such as more tokens than the model's context."""
+    try:
+        return backend.score([_conversation(question)])[0]
+    except BelleError as error:
+        return f"{question.source}: {error.message}"
 
 
 def _answer_dict(answer: Answer) -> Row:
@@ -110,6 +127,8 @@ def answer_row(question: Question, answer: Row, score: Row | None = None) -> Row
         "exact": exact(text, reference) if reference else None,
         "language_match": match, "language_share": share, "stopped": answer["finish"] == "stop",
     }  # fmt: skip
+    if score and "loss_error" in score:
+        row["loss_error"] = score["loss_error"]
     return row | {"error": answer["error"]} if failed else row
 
 

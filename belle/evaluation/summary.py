@@ -29,6 +29,7 @@ def summarise(rows: Sequence[Row], name: str, model: str, draws: int = 2000, see
     identity = groups.get(IDENTITY, [])
     return {
         "model": model, "questions": len(rows), "errors": sum(row["finish"] == "error" for row in rows),
+        "unscored": sum("loss_error" in row for row in rows),
         **_means(rows, draws, seed),
         "says_name": _mean([says_name(row["answer"], name) for row in identity], None, draws, seed),
         "by_category": {name: {"n": len(group), **_means(group, draws, seed)} for name, group in groups.items()},

@@ -122,6 +122,8 @@ def put_adapter(model: Any, found: Located) -> Any:
 
     assert found.adapter is not None
     _base_of(found.adapter)
+    if not (found.adapter / "adapter_model.safetensors").is_file():
+        raise BelleError(f"the adapter {str(found.adapter)!r} has no adapter_model.safetensors", _INCOMPLETE)
     check_base(found)
     with _plain_errors(str(found.adapter), "adapter"), warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # peft warns of missing keys where we want to hear an error
@@ -194,10 +196,7 @@ def _check_used(adapter: Path, pair: Any) -> None:
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
-    file = adapter / "adapter_model.safetensors"
-    if not file.is_file():
-        return  # from the hub
-    with safe_open(file, framework="pt") as stored:
+    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as stored:
         names = set(stored.keys())
     stray = sorted(names - get_peft_model_state_dict(pair, save_embedding_layers=False).keys() - pair.state_dict().keys())
     if stray:

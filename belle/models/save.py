@@ -14,7 +14,10 @@ from belle.models.load import Located, write_belonging
 
 def save_adapter(model: Any, tokenizer: Any, folder: Path, found: Located, name: str) -> None:
     """Write a LoRA adapter. `name` is the base as the recipe calls it, so that the adapter is read on other machines too."""
-    model.peft_config["default"].base_model_name_or_path = name
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = name
+    if isinstance(config.target_modules, set):
+        config.target_modules = sorted(config.target_modules)  # a set's order is another in every process
     with atomic_path(folder) as part:
         model.save_pretrained(part, save_embedding_layers=False)  # an adapter on the head does not carry the base's head
         tokenizer.save_pretrained(part)
