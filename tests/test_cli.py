@@ -195,3 +195,27 @@ def test_as_a_module() -> None:
     done = run("sft", "nothing")
     assert done.returncode == 2
     assert done.stderr.startswith("error: no recipe 'nothing'")
+
+
+def test_data_in_the_place_of_a_recipe_is_called_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["sft", "my.jsonl"])
+    assert stop.value.code == 2
+    assert "belle sft demo data.path=my.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_is_one_error() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "belle", "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_chat_without_standard_input_is_one_error() -> None:
+    command = f'exec "{sys.executable}" -m belle chat embedded:none <&-'
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "no standard input" in done.stderr

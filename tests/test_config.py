@@ -281,3 +281,16 @@ def test_a_wrong_key_is_found_without_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "command line: optim.learning_rat: unknown key. Did you mean 'optim.learning_rate'?" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["count=true", "share=false", "name=true"])
+def test_true_is_no_number_and_no_text(word: str) -> None:
+    class Numbers(Section):
+        count: int = 1
+        share: float = 0.5
+        name: str = ""
+        on: bool = False
+
+    with pytest.raises(BelleError, match="is neither a number nor a text"):
+        load(Numbers, None, [word])
+    assert load(Numbers, None, ["on=true"]).on is True

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tiny import talk_file, tiny_model_folder
 
 from belle.cli import main
-from belle.jsonl import read_rows
+from belle.jsonl import read_rows, write_rows
 from belle.models.load import load_model, load_tokenizer, locate
 from belle.sections import ModelSection
 
@@ -149,3 +149,42 @@ def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path, capsys: 
             main(words(tmp_path, "run", "lora={}", "optim.max_steps=1"))
     assert stop.value.code == 2
     assert "another process" in capsys.readouterr().err
+
+
+def test_thumbs_down_answers_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes yes"}]}
+    write_rows(tmp_path / "kto.jsonl", [row | {"label": i % 3 > 0} for i in range(9)])
+    command = words(tmp_path, "run", "lora={}", "optim.max_steps=1")
+    main([f"data.path={tmp_path / 'kto.jsonl'}" if word.startswith("data.path") else word for word in command])
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["notes"]["data"]["samples"] == 6
+    assert info["notes"]["data"]["dropped"] == {"label is false": 3}
+    assert "dropped: 3 x label is false" in capsys.readouterr().err
+    assert [row["source"].rsplit(":")[-1] for row in read_rows(tmp_path / "run" / "dropped.jsonl")] == ["1", "4", "7"]
+
+
+def test_malformed_rows_are_counted_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = words(tmp_path, "run", "lora={}", "optim.max_steps=1", "data.on_error=keep")
+    with (tmp_path / "talk.jsonl").open("a") as file:
+        file.write('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]}\nnot json\n')
+    main(command)
+    said = capsys.readouterr().err
+    assert said.count("malformed: 1 x ") == 2
+    assert len(list(read_rows(tmp_path / "run" / "dropped.jsonl"))) == 2
+
+
+def test_a_run_that_was_moved_is_still_that_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(words(tmp_path, "run", "lora={}", "optim.max_steps=1"))
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    main(words(tmp_path, "elsewhere", "lora={}", "optim.max_steps=1"))
+    assert "already finished" in capsys.readouterr().err
+
+
+def test_hints_can_be_pasted_into_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(words(tmp_path, "输出 目录", "lora={}", "optim.max_steps=1"))
+    assert f"belle chat '{tmp_path / '输出 目录'}'" in capsys.readouterr().err
+
+
+def test_preview_stops_at_the_cutoff_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(words(tmp_path, "run", "preview=1", "tokens.cutoff=20"))
+    assert "tokens > cutoff 20, shown up to it; tokens.overlong is error" in capsys.readouterr().err

@@ -160,3 +160,21 @@ def test_reading_goes_on_after_a_broken_row(tmp_path: Path) -> None:
 def test_a_field_may_be_longer_than_the_csv_module_likes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text\n" + "x" * 200_000 + "\n")
     assert len(rows(path)[0][0]["text"]) == 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b"PK\x03\x04rest", "a zip or an Excel file"),
+        ("a.jsonl", b"\x1f\x8brest", "it is gzipped"),
+        ("a.csv", b"PAR1rest", "it is Parquet"),
+        ("a.csv", b"instruction;output\na;b\n", "parted by ';'"),
+        ("a.csv", b"instruction\toutput\na\tb\n", "name it .tsv"),
+        ("a.json", b'{\n  "data": [\n    {"text": "x"}\n  ]\n}\n', "one JSON object over several lines"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_name(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BelleError) as caught:
+        list(read(tmp_path / name))
+    assert said in str(caught.value)

@@ -199,3 +199,14 @@ def test_in_a_real_browser(page: str, tmp_path: Path) -> None:
     }  # fmt: skip
     assert read.startswith("step30")
     assert "learning rate1.00e-3" in read
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl", "metrics.jsonl"])
+def test_a_damaged_run_folder_gives_no_report(chain: Path, tmp_path: Path, name: str) -> None:
+    folder = next(path.parent for path in sorted(chain.rglob(name)))
+    whole = (folder / name).read_bytes()
+    for damage in (b"", whole[: len(whole) // 2]):
+        (folder / name).write_bytes(damage)
+        with pytest.raises(BelleError, match=name):
+            write_report([chain], tmp_path / "page.html", "")
+        assert not (tmp_path / "page.html").exists()

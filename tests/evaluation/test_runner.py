@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from belle.errors import BelleError
 from belle.evaluation.runner import evaluate
 from belle.evaluation.summary import summarise
 from belle.evaluation.tasks import Question
@@ -158,3 +159,18 @@ def test_only_the_last_answer_is_scored(tmp_path: Path) -> None:
     assert [(m.role, m.train) for m in parrot.scored[0].messages] == [
         ("user", None), ("assistant", False), ("user", None), ("assistant", True),
     ]  # fmt: skip
+
+
+def test_a_reference_that_cannot_be_scored_keeps_its_reason_and_costs_no_other(tmp_path: Path) -> None:
+    class Short(Parrot):
+        def score(self, conversations: Sequence[Conversation]) -> list[Score]:
+            if any(len(c.messages[-1].content) > 5 for c in conversations):
+                raise BelleError("more tokens than the context")
+            return super().score(conversations)
+
+    questions = ask(("a", "math", "en", "1+1?", "2"), ("b", "math", "en", "1+2?", "a very long reference"))
+    rows = evaluate(Short({"a": "2", "b": "3"}), questions, GREEDY, tmp_path / "answers.jsonl")
+    assert [row["loss_sum"] for row in rows] == [2.0, None]
+    assert rows[1]["loss_error"].endswith("more tokens than the context")
+    assert summarise(rows, "Belle", "m")["unscored"] == 1
+    assert summarise(rows, "Belle", "m")["loss"]["n"] == 1
