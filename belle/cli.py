@@ -98,7 +98,7 @@ def read_config(verb: str, module: ModuleType, words: Sequence[str]) -> Section:
             raise BelleError(f"unknown option {word!r}", f"keys are given as key=value; see `belle {verb} --help`")
         if "=" in word:
             overrides.append(word)
-        elif word.lower().endswith(DATA_SUFFIXES) and positional != "runs[]":
+        elif positional is None and word.lower().endswith(DATA_SUFFIXES):
             raise BelleError(f"{word!r} is data, not a recipe", f"belle {verb} demo data.path={word}")
         elif positional is None or (positional != "recipe" and (word.endswith((".yaml", ".yml")) or word in names)):
             if recipe is not None:

@@ -28,7 +28,8 @@ class Section(BaseModel):
     @classmethod
     def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic reads true as 1; in a recipe that is a slip.
-        if isinstance(value, bool) and "bool" not in _type_name(cls.model_fields[str(info.field_name)].annotation):
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and _section_of(wanted) is None and "bool" not in _type_name(wanted):
             raise ValueError(f"{str(value).lower()} is neither a number nor a text")
         return value
 
