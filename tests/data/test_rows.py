@@ -114,7 +114,7 @@ FAULTS = [
     ("a.csv", "q,a\n", "a.csv: is empty"),
     ("a.xlsx", "x", "a.xlsx: files of this kind are not read"),
     ("a.jsonl", '{"q": 1}\n{"q": \n', "a.jsonl:2: broken JSON"),
-    ("a.json", '{\n  "q": 1\n}\n', "a.json:1: broken JSON"),
+    ("a.json", '{\n  "q": 1\n}\n', "a.json:1: one JSON object over several lines"),
     ("a.jsonl", '{"q": 1}\n{"q": 1, "q": 2}\n', "a.jsonl:2: broken JSON: key 'q' is written twice"),
     ("a.jsonl", '{"q": 1}\n3\n', "a.jsonl:2: a row is an object with columns, this is a number"),
     ("a.jsonl", '{"q": "\t"}\n', "a.jsonl:1: broken JSON"),

@@ -8,7 +8,7 @@ from sample_runs import evaluation
 from belle.evaluation.comparison import Line, compare
 from belle.evaluation.headline import headline
 from belle.evaluation.lineage import gather
-from belle.jsonl import read_rows, write_rows
+from belle.jsonl import read_json, read_rows, write_json, write_rows
 
 POOR = {"math": "It is two", "rewrite": "Do it", "generation": "?", "identity": "I am a robot"}
 
@@ -72,6 +72,9 @@ def test_only_questions_that_both_answered_are_paired(chain: Path) -> None:
     rows = [row for row in read_rows(chain / "tuned/answers.jsonl") if row["category"] != "math"]
     rows[0]["question"] = "another question under the same id"
     write_rows(chain / "tuned/answers.jsonl", rows)
+    info = read_json(chain / "tuned/run.json")
+    info["metrics"]["questions"] = len(rows)
+    write_json(chain / "tuned/run.json", info)
     comparison = compare(gather([chain]))
     assert comparison is not None
     assert comparison.shared == 13
