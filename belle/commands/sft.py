@@ -98,7 +98,7 @@ def run(config: Config) -> None:
     loaded = load_records(config.data)
     bad = [record for record in loaded.records if record.label is False]  # KTO's thumb down: not an answer to learn
     good = [record for record in loaded.records if record.label is not False]
-    samples, held_out = _samples(config, good, tokenizer, template)
+    samples, held_out, watched = _samples(config, good, tokenizer, template)
     samples.lost.extend(Lost(str(r.source), r.id, "label is false: an answer not to learn", dropped=True) for r in bad)
     model, autocast = _model(config)
 
@@ -106,6 +106,9 @@ def run(config: Config) -> None:
     for path, records in loaded.files:
         if Path(path).exists():
             run.add_input("data", Path(path), records=records)
+    for path, records in watched:
+        if Path(path).exists():
+            run.add_input("held out", Path(path), records=records)
     note_model(run, found)
     write_rows(run.path / "dropped.jsonl", [*({**row, "dropped": True} for row in loaded.dropped), *map(vars, samples.lost)])
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.") + (", computed in bfloat16" if autocast else "")
@@ -126,19 +129,23 @@ def run(config: Config) -> None:
 
 def _samples(
     config: Config, records: list[Conversation], tokenizer: Any, template: ChatTemplate
-) -> tuple[TokenDataset, TokenDataset | None]:
-    """The samples to train on and those to watch."""
+) -> tuple[TokenDataset, TokenDataset | None, list[tuple[str, int]]]:
+    """The samples to train on, those to watch, and the files that the latter came from if they have their own."""
+    from dataclasses import replace
+
     from belle.data.dataset import tokenize
     from belle.data.formats import load_records
 
     cache = cache_dir() / "tokens"
     samples = tokenize(records, tokenizer, template, config.tokens, cache)
     if config.held_out is None:
-        return samples, None
+        return samples, None, []
     if config.held_out.path:
-        other = load_records(DataSection(path=config.held_out.path)).records
-        return samples, tokenize(other, tokenizer, template, config.tokens, cache)
-    return samples.split(config.held_out.share, config.seed)
+        other = load_records(DataSection(path=config.held_out.path))
+        held_out = tokenize(other.records, tokenizer, template, config.tokens, cache)
+        samples.lost.extend(replace(item, reason=f"{item.reason} (held out)") for item in held_out.lost)
+        return samples, held_out, other.files
+    return *samples.split(config.held_out.share, config.seed), []
 
 
 def _model(config: Config) -> tuple[Any, bool]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 PASS_COST = 64
-"""What one more forward and backward pass costs, in tokens: launching thirty layers of small kernels."""
+"""What one more forward and backward pass is taken to cost, in tokens; an estimate, not a measurement."""
 
 
 def step_indices(samples: int, batch_size: int, steps: int, seed: int) -> list[list[int]]:

@@ -188,3 +188,17 @@ def test_hints_can_be_pasted_into_a_shell(tmp_path: Path, capsys: pytest.Capture
 def test_preview_stops_at_the_cutoff_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(words(tmp_path, "run", "preview=1", "tokens.cutoff=20"))
     assert "tokens > cutoff 20, shown up to it; tokens.overlong is error" in capsys.readouterr().err
+
+
+def test_a_held_out_file_is_in_the_lineage_and_its_losses_are_counted(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]}
+    long = {"messages": [{"role": "user", "content": "x " * 900}, {"role": "assistant", "content": "no"}]}
+    write_rows(tmp_path / "watch.jsonl", [row, long])
+    more = ("lora={}", "optim.max_steps=1", "tokens.overlong=drop", f"held_out.path={tmp_path / 'watch.jsonl'}")
+    main(words(tmp_path, "run", *more))
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [(i["role"], i["records"]) for i in info["inputs"] if i["role"] == "held out"] == [("held out", 2)]
+    assert info["notes"]["data"]["dropped"] == {"too long": 1}
+    (lost,) = read_rows(tmp_path / "run" / "dropped.jsonl")
+    assert lost["source"].endswith("watch.jsonl:2")
+    assert lost["reason"].endswith("(held out)")
