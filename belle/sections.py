@@ -121,3 +121,41 @@ class HeldOutSection(Section):
     """Share of the training data to hold out when there is no file."""
     every: Positive | None = None
     """Optimiser steps between two evaluations; absent means four in a run."""
+
+
+class BackendSection(Section):
+    """What writes texts: an endpoint that speaks OpenAI's protocol, or a model in this process."""
+
+    model: str
+    """The endpoint's name of the model; without base_url, what `model.path` may be, or for `fake` its script."""
+    base_url: str | None = None
+    """The endpoint, such as http://127.0.0.1:8000/v1; absent means a model in this process."""
+    backend: str = "auto"
+    """auto is openai where base_url is given, else transformers; or fake, or module:class."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the endpoint's key; the key itself never stands in a recipe."""
+    concurrency: Positive = 8
+    """Requests under way at once; a model in this process answers so many as one batch."""
+    requests_per_minute: Positive | None = None
+    """Rate limit; absent means none."""
+    timeout: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds until a request is given up and tried again."""
+    retries: Annotated[int, Field(ge=0)] = 6
+    """Tries after the first for a busy, failing or silent endpoint, each after a longer wait."""
+    input_price: Annotated[float, Field(ge=0)] = 0.0
+    """Price of a million prompt tokens, in the currency of budget.money."""
+    output_price: Annotated[float, Field(ge=0)] = 0.0
+    """Price of a million answer tokens."""
+    template: str | None = None
+    """For a model in this process: as `model.template`."""
+
+
+class BudgetSection(Section):
+    """What a run may spend; it stops in good order before the first limit is passed. Absent keys set no limit."""
+
+    requests: Positive | None = None
+    """Requests that are answered."""
+    tokens: Positive | None = None
+    """Tokens of prompts and answers together."""
+    money: Annotated[float, Field(gt=0)] | None = None
+    """By input_price and output_price."""

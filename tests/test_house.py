@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 BELLE = ROOT / "belle"
 FLOORS = (
     ("config", "sections", "records", "jsonl", "runs", "errors", "logs"),
-    ("models", "data", "tokenizer"),
+    ("models", "data", "tokenizer", "pages"),
     ("inference", "train", "quantization"),
     ("evaluation", "curation", "serve", "release"),
     ("commands",),

@@ -1,27 +1,17 @@
-"""A chain of run folders as one HTML page that needs nothing else: no network, no second file.
-
-Everything that a user or a model wrote is escaped by the template engine, and the page's own content policy lets no script
-run but the one that belle ships (its hash is in the page), so an answer such as `<img onerror=...>` is only text.
-"""
+"""A chain of run folders as one HTML page: scores, training, answers, data and lineage."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from belle import __version__
 from belle.evaluation import charts, diagram
 from belle.evaluation.comparison import METRICS, Comparison, compare
 from belle.evaluation.headline import headline
 from belle.evaluation.lineage import RunFolder, gather
 from belle.jsonl import write_text
+from belle.pages import page
 
 PAGE = Path(__file__).with_name("report_page")
 
@@ -47,9 +37,8 @@ def render(runs: Sequence[RunFolder], title: str) -> str:
     comparison = compare(runs)
     trained = [run for run in runs if run.steps() or (run.metrics.get("tokens") and run.verb != "evaluate")]
     curves = [charts.loss_curve(run.steps()) for run in trained]
-    script = (PAGE / "script.js").read_text(encoding="utf-8")
-    text = _environment().get_template("page.html.jinja").render(
-        title=title, headline=headline(runs, comparison), runs=runs, version=__version__,
+    return page.render(
+        PAGE, title, headline=headline(runs, comparison), runs=runs,
         written=max((str(run.info.get("finished") or run.info.get("started") or "") for run in runs), default="")[:10],
         comparison=comparison, metrics={metric.key: metric for metric in METRICS},
         scales=_scales(comparison),
@@ -57,64 +46,8 @@ def render(runs: Sequence[RunFolder], title: str) -> str:
         answers=_answers(comparison) if comparison else [],
         trainings=list(zip(trained, curves, strict=True)), lineage=diagram.diagram(runs), commands=_commands(runs),
         box=(diagram.BOX_WIDTH, diagram.BOX_HEIGHT), bars=charts.bars,
-        style=Markup((PAGE / "style.css").read_text(encoding="utf-8")), script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        points=embed([curve.points if curve else [] for curve in curves]),
+        points=page.embed([curve.points if curve else [] for curve in curves]),
     )  # fmt: skip
-    return text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be written
-
-
-def embed(value: Any) -> Markup:
-    """JSON that can stand inside a script element whatever the texts in it: it holds no `<`, `>` or `&`."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def number(value: float | None, share: bool = False) -> str:
-    """A metric as the page shows it: a share in percent, anything else with three decimals."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f}%" if share else f"{value:.3f}"
-
-
-def signed(value: float, share: bool = False, unit: bool = True) -> str:
-    """A difference, with its sign; of shares in percentage points."""
-    text = f"{100 * value:+.1f}{' pt' if unit else ''}" if share else f"{value:+.3f}"
-    return text.replace("-", "−")
-
-
-def count(value: float | None) -> str:
-    """A count with thousands apart, shortened from a hundred thousand on."""
-    if value is None:
-        return "–"
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= 100 * size or (abs(value) >= size and unit in "BM"):
-            return f"{value / size:.1f} {unit}".replace(".0 ", " ")
-    return f"{value:,.0f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a person says them."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-def pretty(value: Any) -> str:
-    """Any value of run.json as indented text."""
-    return json.dumps(value, ensure_ascii=False, indent=2)
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "signed": signed, "count": count, "duration": duration, "pretty": pretty}
-    environment.globals["language_name"] = lambda key: {"zh": "中文", "en": "English", "other": "other languages"}.get(key, key)
-    environment.globals["class_name"] = lambda key: str(key).replace("_", " ")
-    return environment
 
 
 def _scales(comparison: Comparison | None) -> dict[str, charts.Axis]:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from belle.data.letters import language_share
 from belle.errors import BelleError
-from belle.evaluation.metrics import chrf, exact, language_share, rouge_l
+from belle.evaluation.metrics import chrf, exact, rouge_l
 from belle.evaluation.tasks import Question
 from belle.inference.backend import Answer, Backend, Request
 from belle.jsonl import Appender, read_rows, remove, write_rows

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from belle.data.formats import load_records
+from belle.data.letters import language
 from belle.errors import BelleError
-from belle.evaluation import metrics
 from belle.records import Conversation, Message, Source
 from belle.sections import DataSection
 
@@ -85,7 +85,7 @@ def _question(record: Conversation) -> Question:
 
 def _asked_language(question: str, reference: str | None) -> str:
     """That of the reference where it has one (a translation is asked for in another language), else that of the question."""
-    return metrics.language(reference or "") or metrics.language(question) or "other"
+    return language(reference or "") or language(question) or "other"
 
 
 def _id(source: Source) -> str:
