@@ -22,6 +22,7 @@ from belle.errors import BelleError, nearest
 VERBS = {
     "demo": "belle.commands.demo",
     "doctor": "belle.commands.doctor",
+    "mix": "belle.commands.mix",
     "sft": "belle.commands.sft",
     "merge": "belle.commands.merge",
     "evaluate": "belle.commands.evaluate",
@@ -30,8 +31,8 @@ VERBS = {
     "report": "belle.commands.report",
 }
 """verb -> module. A module holds `Config`, `run(config)`, `plan(config)` and, if bare words
-stand for a key, `POSITIONAL = "key"`, or `"key[]"` where there may be several. With the key
-`recipe` a recipe is not read but handed to the verb."""
+stand for keys, `POSITIONAL = "key"`, `("key", "other")` in this order, or `"key[]"` where
+there may be several. With the key `recipe` a recipe is not read but handed to the verb."""
 
 
 DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
@@ -90,29 +91,37 @@ def read_config(verb: str, module: ModuleType, words: Sequence[str]) -> Section:
     recipe: Path | None = None
     bare: list[str] = []
     overrides: list[str] = []
-    positional: str | None = getattr(module, "POSITIONAL", None)
-    many = positional is not None and positional.endswith("[]")
+    positional = positional_keys(module)
+    many = any(key.endswith("[]") for key in positional)
     names = {path.stem for path in (shipped("recipes") / verb).glob("*.yaml")}
     for word in words:
         if word.startswith("-"):
             raise BelleError(f"unknown option {word!r}", f"keys are given as key=value; see `belle {verb} --help`")
         if "=" in word:
             overrides.append(word)
-        elif positional is None and word.lower().endswith(DATA_SUFFIXES):
+        elif not positional and word.lower().endswith(DATA_SUFFIXES):
             raise BelleError(f"{word!r} is data, not a recipe", f"belle {verb} demo data.path={word}")
-        elif positional is None or (positional != "recipe" and (word.endswith((".yaml", ".yml")) or word in names)):
+        elif not positional or (positional != ("recipe",) and (word.endswith((".yaml", ".yml")) or word in names)):
             if recipe is not None:
                 raise BelleError(f"two recipes: {str(recipe)!r} and {word!r}", "give one recipe and key=value")
             recipe = find_recipe(verb, word)
         else:
             bare.append(word)
-    if bare:
-        if len(bare) > 1 and not many:
-            raise BelleError(f"{verb} takes one {positional}, not {len(bare)}: {' '.join(bare)}")
-        value = "[" + ", ".join(map(_quoted, bare)) + "]" if many else _quoted(bare[0])
-        overrides.insert(0, f"{str(positional).removesuffix('[]')}={value}")
+    if len(bare) > len(positional) and not many:
+        wanted = f"one {positional[0]}" if len(positional) == 1 else f"{len(positional)} words ({', '.join(positional)})"
+        raise BelleError(f"{verb} takes {wanted}, not {len(bare)}: {' '.join(bare)}")
+    if bare and many:
+        overrides.insert(0, f"{positional[0].removesuffix('[]')}=[{', '.join(map(_quoted, bare))}]")
+    else:
+        overrides[:0] = [f"{key}={_quoted(word)}" for key, word in zip(positional, bare, strict=False)]
     config: Section = load(module.Config, recipe, overrides)
     return config
+
+
+def positional_keys(module: ModuleType) -> tuple[str, ...]:
+    """The keys that a verb's bare words stand for, in their order."""
+    keys_: str | tuple[str, ...] = getattr(module, "POSITIONAL", ())
+    return (keys_,) if isinstance(keys_, str) else keys_
 
 
 def overview() -> str:
@@ -139,7 +148,8 @@ def verb_help(verb: str, module: ModuleType) -> str:
         note = f"{kind}" + (f" = {default}" if default else "")
         lines.append(f"  {key}  ({note})")
         lines += textwrap.wrap(meaning, 100, initial_indent="      ", subsequent_indent="      ")
-    return "\n".join(lines)
+    more = getattr(module, "help_lines", None)
+    return "\n".join(lines + (["", *more()] if more else []))
 
 
 def _quoted(word: str) -> str:

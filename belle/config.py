@@ -141,8 +141,12 @@ def keys(section: type[Section], prefix: str = "") -> list[tuple[str, str, str, 
     """Every key of a section and its sub-sections: (dotted key, type, default, meaning), in the order written."""
     rows: list[tuple[str, str, str, str]] = []
     for name, field in section.model_fields.items():
-        inner = _section_of(field.annotation)
+        inner, named = _section_of(field.annotation), _named_section_of(field.annotation)
         meaning = " ".join((field.description or "").split())
+        if named is not None:
+            rows.append((prefix + name, "sections by name", "required" if field.is_required() else "", meaning))
+            rows += keys(named, f"{prefix}{name}.NAME.")
+            continue
         if inner is None:
             default = "required" if field.is_required() else _show(field.get_default(call_default_factory=True))
             rows.append((prefix + name, _type_name(field.annotation), default, meaning))
@@ -258,17 +262,21 @@ def _explain_all(section: type[Section], error: ValidationError, places: dict[Ke
 def _explain(section: type[Section], item: Any, places: dict[KeyPath, str]) -> tuple[str, str, str]:
     """One pydantic error in the words of the recipe: (place and key, what is wrong, what was given)."""
     known: list[str] = []
+    general: list[str] = []  # the same path as `keys` writes it, with NAME for a name of the user's own
     here: type[Section] | None = section
+    named: type[Section] | None = None
     for part in item["loc"]:
-        if here is None or not isinstance(part, str):
+        if (here is None and named is None) or not isinstance(part, str):
             break  # inside a value: what pydantic adds here names types, not keys
         known.append(part)
-        here = _section_of(here.model_fields[part].annotation) if part in here.model_fields else None
+        general.append(part if here is not None else "NAME")
+        annotation = here.model_fields[part].annotation if here is not None and part in here.model_fields else None
+        here, named = (_section_of(annotation), _named_section_of(annotation)) if named is None else (named, None)
     dotted = ".".join(known)
     place = next(places[tuple(known[:n])] for n in range(len(known), -1, -1) if tuple(known[:n]) in places)
     where = f"{place}: {dotted or 'recipe'}"
     if item["type"] == "extra_forbidden":
-        names = [row[0] for row in keys(section)]
+        names = [_with_names(row[0], general, known) for row in keys(section)]
         leaf = known[-1]
         sibling = [n for n in names if n.rsplit(".", 1)[0] == ".".join(known[:-1]) or ("." not in n and len(known) == 1)]
         moved = [f" Did you mean {n!r}?" for n in names if n.rsplit(".", 1)[-1] == leaf]  # the right key at the wrong place
@@ -282,6 +290,16 @@ def _explain(section: type[Section], item: Any, places: dict[KeyPath, str]) -> t
     return where, item["msg"].removeprefix("Value error, ").removeprefix("Input "), given
 
 
+def _with_names(key: str, general: Sequence[str], known: Sequence[str]) -> str:
+    """The key with the user's own name where `keys` writes NAME, as far as it goes the same way."""
+    parts = key.split(".")
+    for n, (part, general_part) in enumerate(zip(parts, general, strict=False)):
+        if part != general_part:
+            break
+        parts[n] = known[n]
+    return ".".join(parts)
+
+
 def _same_leaf(leaf: str, names: Sequence[str]) -> str:
     leaves = {name.rsplit(".", 1)[-1]: name for name in names}
     hint = nearest(leaf, list(leaves))
@@ -290,10 +308,18 @@ def _same_leaf(leaf: str, names: Sequence[str]) -> str:
 
 def _section_of(annotation: Any) -> type[Section] | None:
     """The section inside `Section` or `Section | None`, else None."""
-    for option in (annotation, *typing.get_args(annotation)):
+    options = () if typing.get_origin(annotation) is dict else typing.get_args(annotation)
+    for option in (annotation, *options):
         if isinstance(option, type) and issubclass(option, Section):
             return option
     return None
+
+
+def _named_section_of(annotation: Any) -> type[Section] | None:
+    """The section inside `dict[str, Section]`, whose keys are names of the user's own, else None."""
+    if typing.get_origin(annotation) is not dict:
+        return None
+    return _section_of(typing.get_args(annotation)[1])
 
 
 def _type_name(annotation: Any) -> str:

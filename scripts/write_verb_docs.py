@@ -9,7 +9,7 @@ import importlib
 import inspect
 from pathlib import Path
 
-from belle.cli import VERBS
+from belle.cli import VERBS, positional_keys
 from belle.config import keys, shipped
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "verbs"
@@ -21,13 +21,16 @@ def page(verb: str) -> str:
     about, _, examples = inspect.cleandoc(module.__doc__ or "").partition("\nExamples:\n")
     summary, _, text = about.strip().partition("\n")
     names = sorted(path.stem for path in (shipped("recipes") / verb).glob("*.yaml"))
-    bare: str | None = getattr(module, "POSITIONAL", None)
+    bare = positional_keys(module)
     lines = [f"# belle {verb}", "", summary, "", text.strip(), ""] if text.strip() else [f"# belle {verb}", "", summary, ""]
     lines += ["```bash", inspect.cleandoc("\n" + examples), "```", ""]
     if names:
         lines += ["Shipped recipes: " + ", ".join(f"[{name}](../../recipes/{verb}/{name}.yaml)" for name in names) + ".", ""]
-    if bare:
-        lines += [f"A bare word is `{bare.removesuffix('[]')}`" + ("; there may be several." if bare.endswith("[]") else "."), ""]
+    if len(bare) > 1:
+        lines += [f"Bare words are, in this order, {', '.join(f'`{key}`' for key in bare)}.", ""]
+    elif bare:
+        several = "; there may be several." if bare[0].endswith("[]") else "."
+        lines += [f"A bare word is `{bare[0].removesuffix('[]')}`{several}", ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, kind, default, meaning in keys(module.Config):
         cells = (f"`{key}`", kind, f"`{default}`" if default and default != "required" else default, meaning)

@@ -113,6 +113,36 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         ],
         ("q.jsonl:2: id 'a' is that of", "q.jsonl:1"),
     ),
+    # -- mixtures
+    "mix: a negative weight": (lambda w: w.mix(sources__mine__weight=-1), ("sources.mine", "should be greater than 0", "-1")),
+    "mix: a source that is missing": (
+        lambda w: w.mix(sources__other__path=w.home / "tlak.jsonl"),
+        ("sources.other: no file", "Did you mean 'talk.jsonl'?", "check sources.other.path"),
+    ),
+    "mix: an empty source": (
+        lambda w: w.mix(sources__other__path=w.file("a.jsonl", "")),
+        ("sources.other: ", "a.jsonl: is empty"),
+    ),
+    "mix: a broken row in the middle": (
+        lambda w: w.mix(sources__other__path=w.file("a.jsonl", GOOD + "{x\n")),
+        ("sources.other: ", "a.jsonl:2: broken JSON"),
+    ),
+    "mix: nothing": (lambda w: w.mix(sources__mine__path=None, sources="{}"), ("sources is empty: there is nothing to mix",)),
+    "mix: an unknown unit": (lambda w: w.mix(unit="words"), ("unit: should be 'records', 'characters' or 'tokens'", "'words'")),
+    "mix: tokens of no tokenizer": (lambda w: w.mix(unit="tokens"), ("unit is 'tokens', and tokenizer is absent",)),
+    "mix: an unknown key of a source": (
+        lambda w: w.mix(sources__mine__wieght=2),
+        ("sources.mine.wieght: unknown key. Did you mean 'sources.mine.weight'?",),
+    ),
+    "mix: two kinds of records": (
+        lambda w: w.mix(sources__texts__path=w.file("a.jsonl", '{"text": "x"}\n')),
+        ("different kinds (mine has Conversations, texts has Documents)", "sources.mine.template=plain"),
+    ),
+    "mix: an unknown template": (
+        lambda w: w.mix(sources__mine__template="plian"),
+        ("sources.mine: no chat template 'plian'. Did you mean 'plain'?",),
+    ),
+    "mix: less than one record": (lambda w: w.mix(sources__mine__epochs=0.001), ("sources.mine: epochs 0.001 of 24 records",)),
     # -- recipes and words
     "recipe: missing": (lambda w: ["sft", "dmeo"], ("no recipe 'dmeo'. Did you mean 'demo'?",)),
     "recipe: an unknown key": (

@@ -67,6 +67,10 @@ class World:
         }  # fmt: skip
         return ["infer", *self._words(sound, keys)]
 
+    def mix(self, **keys: object) -> list[str]:
+        sound: dict[str, object] = {"sources.mine.path": self.data, "output_dir": self.out, "overwrite": "true"}
+        return ["mix", *self._words(sound, keys)]
+
     @staticmethod
     def _words(sound: dict[str, object], keys: dict[str, object]) -> list[str]:
         words = sound | {key.replace("__", "."): value for key, value in keys.items()}

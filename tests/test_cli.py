@@ -28,7 +28,7 @@ class Config(Section):
     count: int = 0
 
 
-def module(positional: str | None = None) -> types.ModuleType:
+def module(positional: str | tuple[str, ...] | None = None) -> types.ModuleType:
     made = types.ModuleType("made", "Does nothing at all.")
     made.Config = Config  # type: ignore[attr-defined]
     if positional:
@@ -36,7 +36,7 @@ def module(positional: str | None = None) -> types.ModuleType:
     return made
 
 
-def read(words: list[str], positional: str | None = None) -> Section:
+def read(words: list[str], positional: str | tuple[str, ...] | None = None) -> Section:
     return read_config("verb", module(positional), words)
 
 
@@ -50,6 +50,10 @@ def test_bare_words_are_the_positional_key() -> None:
     assert read(["it's: [x] #1"], "model.path") == Config(model=Inner(path="it's: [x] #1"))
     assert read(["a", "b,c", "2"], "names[]") == Config(names=("a", "b,c", "2"))
     assert read(["count=2"], "names[]") == Config(count=2)
+    assert read(["2", "a"], ("count", "model.path")) == Config(model=Inner(path="a"), count=2)
+    assert read(["2"], ("count", "model.path")) == Config(count=2)
+    with pytest.raises(BelleError, match=r"takes 2 words \(count, model.path\), not 3: 2 a b"):
+        read(["2", "a", "b"], ("count", "model.path"))
 
 
 def test_a_word_that_ends_in_yaml_is_a_recipe(tmp_path: Path) -> None:

@@ -294,3 +294,35 @@ def test_true_is_no_number_and_no_text(word: str) -> None:
     with pytest.raises(BelleError, match="is neither a number nor a text"):
         load(Numbers, None, [word])
     assert load(Numbers, None, ["on=true"]).on is True
+
+
+class Source(Section):
+    path: str
+    """Where it lies."""
+    weight: float = 1.0
+
+
+class Mixture(Section):
+    sources: dict[str, Source]
+    """What is mixed."""
+    weigh: bool = False
+
+
+def test_sections_under_names_of_ones_own(tmp_path: Path) -> None:
+    assert [row[:3] for row in keys(Mixture)] == [
+        ("sources", "sections by name", "required"), ("sources.NAME.path", "str", "required"),
+        ("sources.NAME.weight", "float", "1.0"), ("weigh", "bool", "false"),
+    ]  # fmt: skip
+    assert load(Mixture, None, ["sources.a.path=x", "sources.b={path: y, weight: 2}"]).sources == {
+        "a": Source(path="x"), "b": Source(path="y", weight=2),
+    }  # fmt: skip
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("sources:\n  a:\n    path: x\n    wieght: 2\n  b:\n    weight: two\n  c: 1\n", encoding="utf-8")
+    with pytest.raises(BelleError) as error:
+        load(Mixture, recipe)
+    assert error.value.message.splitlines()[1:] == [
+        f"  {recipe}:4: sources.a.wieght: unknown key. Did you mean 'sources.a.weight'?",
+        f"  {recipe}:5: sources.b.path: required, and missing",
+        f"  {recipe}:6: sources.b.weight: should be a valid number, unable to parse string as a number (given: 'two')",
+        f"  {recipe}:7: sources.c: is a section, its keys stand under it (given: 1)",
+    ]

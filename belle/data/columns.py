@@ -21,7 +21,8 @@ TURN_COLUMNS = ("messages", "conversations", "prompt", "chosen", "rejected")
 MEDIA = frozenset(f"{name}{s}" for name in ("image", "audio", "video") for s in ("", "s"))
 READ = frozenset(
     [*TURN_COLUMNS, "id", "category", "class", "language", "label", "tools", "system", "instruction", "input", "output",
-     "history", "target", "instances", "question", "reference", "std_answer", "completion", "text"]
+     "history", "target", "instances", "question", "reference", "std_answer", "completion", "text",
+     "Question", "answer", "Answer", "choices", "subject", *"ABCDEFGHIJ", "source"]
 )  # fmt: skip
 """Every column that some format reads."""
 

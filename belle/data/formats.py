@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from belle.config import shipped
-from belle.data import conversations, preferences
+from belle.data import conversations, multiple_choice, preferences
 from belle.data.columns import Columns, suggest
 from belle.data.rows import SUFFIXES, Broken, Row, read, read_hub, readable
 from belle.data.turns import MisfitError
@@ -38,6 +38,7 @@ FORMATS: dict[str, Format | str] = {
     "belle": conversations.belle,
     "completion": conversations.completion,
     "evaluation": conversations.evaluation,
+    "multiple_choice": multiple_choice.multiple_choice,
     "text": conversations.plain_text,
     "belle_text": conversations.belle_text,
 }
@@ -73,40 +74,73 @@ def load_records(section: DataSection, kind: type[Any] = Conversation) -> Loaded
         BelleError: with file:line for the first bad row (unless `on_error: keep`); a file that is missing, empty or broken;
             or where no record is left.
     """
-    counts: Counter[str] = Counter()
-    reader = RowReader(section, kind, counts)
+    stream: RecordStream[Any] = RecordStream(section, kind)
     records: list[Any] = []
     dropped: list[dict[str, Any]] = []
-    files: list[tuple[str, int]] = []
-    ids: set[str] = set()
-
-    def drop(error: BelleError, source: Source, row: Any) -> None:
-        if section.on_error == "stop":
-            raise error
-        reason = error.message.removeprefix(f"{source}: ")
-        dropped.append({"source": str(source), "reason": reason, "row": _writable(row)})
-
-    for name, rows in _sources(section, counts, drop):
-        before = len(records)
-        for row, source in rows:
-            try:
-                record = replace(reader.record(row), source=source)
-            except BelleError as error:
-                drop(BelleError(f"{source}: {error.message}", error.fix or _FIX), source, row)
-                continue
-            counts["duplicate id"] += bool(record.id) and record.id in ids
-            ids.add(record.id)
-            records.append(record)
-            if len(records) == section.limit:
-                break
-        files.append((name, len(records) - before))
-        if len(records) == section.limit:
-            break
-    if not records:
-        raise BelleError(f"no record left: all {len(dropped)} rows are bad; {dropped[0]['source']}: {dropped[0]['reason']}")
-    if missing := reader.columns.missing():
-        raise BelleError(f"data.columns names {missing[0]!r}, and no row has that column", "check data.columns")
+    for found in stream:
+        if isinstance(found, dict):
+            dropped.append(found)
+        else:
+            records.append(found)
+    counts, files = stream.counts, stream.files
     return Loaded(records, dropped, dict(+counts), files)
+
+
+class RecordStream(Generic[R]):
+    """The records of a `data:` section one by one, for what does not fit in memory; `load_records` is a list of them.
+
+    Going through it gives records and, with `on_error: keep`, for each row left out its `Loaded.dropped` entry, in the order of
+    the data; it raises what `load_records` raises. `counts` and `files` are complete when it has come to its end.
+    """
+
+    def __init__(self, section: DataSection, kind: type[R]) -> None:
+        self.section: DataSection = section
+        self.kind: type[R] = kind
+        self.counts: Counter[str] = Counter()
+        self.files: list[tuple[str, int]] = []
+
+    def __iter__(self) -> Iterator[R | dict[str, Any]]:
+        section, counts = self.section, self.counts
+        reader = RowReader(section, self.kind, counts)
+        ids: set[str] = set()
+        waiting: list[dict[str, Any]] = []
+        read_already, first_bad = 0, ""
+
+        def drop(error: BelleError, source: Source, row: Any) -> None:
+            nonlocal first_bad
+            if section.on_error == "stop":
+                raise error
+            reason = error.message.removeprefix(f"{source}: ")
+            first_bad = first_bad or f"{source}: {reason}"
+            waiting.append({"source": str(source), "reason": reason, "row": _writable(row)})
+
+        bad = 0
+        for name, rows in _sources(section, counts, drop):
+            before = read_already
+            for row, source in rows:
+                bad += len(waiting)
+                yield from waiting  # rows that could not even be read
+                waiting.clear()
+                try:
+                    record = replace(reader.record(row), source=source)
+                except BelleError as error:
+                    drop(BelleError(f"{source}: {error.message}", error.fix or _FIX), source, row)
+                    continue
+                counts["duplicate id"] += bool(record.id) and record.id in ids
+                ids.add(record.id)
+                read_already += 1
+                yield cast("R", record)
+                if read_already == section.limit:
+                    break
+            self.files.append((name, read_already - before))
+            if read_already == section.limit:
+                break
+        bad += len(waiting)
+        yield from waiting
+        if not read_already:
+            raise BelleError(f"no record left: all {bad} rows are bad; {first_bad}")
+        if missing := reader.columns.missing():
+            raise BelleError(f"data.columns names {missing[0]!r}, and no row has that column", "check data.columns")
 
 
 class RowReader:
