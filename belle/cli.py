@@ -25,6 +25,7 @@ VERBS = {
     "mix": "belle.commands.mix",
     "sft": "belle.commands.sft",
     "merge": "belle.commands.merge",
+    "export": "belle.commands.export",
     "evaluate": "belle.commands.evaluate",
     "infer": "belle.commands.infer",
     "chat": "belle.commands.chat",

@@ -27,7 +27,7 @@ FLOORS = (
 """From the ground up. The ground is one folder; above it, folders on one floor do not import each other."""
 GROUND_MAY_IMPORT = {"pydantic", "yaml", "rich"}
 UNSAFE = ("eval", "exec", "pickle.load", "pickle.loads", "torch.load")
-IMPORT_NAMES = {"yaml": "pyyaml"}
+IMPORT_NAMES = {"yaml": "pyyaml", "llama_cpp": "llama-cpp-python"}
 """Packages that are imported under another name than they are installed by."""
 
 FILES = sorted(BELLE.rglob("*.py"))

@@ -136,6 +136,10 @@ class ChatTemplate:
         parts = self._parts(messages, tools, prompt=True)
         return self._tokenise(parts, [False] * (len(parts) // 2)).ids
 
+    def text(self, messages: Sequence[Message], prompt: bool = False) -> str:
+        """What the template writes for a conversation; with `prompt`, up to the next assistant turn, its header included."""
+        return unmarked(self._renderer.render(messages, (), prompt))
+
     def attach(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Make this the tokenizer's chat template, so that `save_pretrained` carries it."""
         tokenizer.chat_template = self.jinja

@@ -118,6 +118,12 @@ class Renderer:
         return value
 
 
+def portable(jinja: str) -> str:
+    """The same template without `{% generation %}`, which engines other than transformers do not know."""
+    opened = re.sub(r"\{%([-+]?)\s*generation\s*([-+]?)%\}", r"{%\1 if true \2%}", jinja)
+    return re.sub(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}", r"{%\1 endif \2%}", opened)
+
+
 def split_marks(text: str) -> list[str] | None:
     """Rendered text as [outside, inside, outside, ..., outside] of its generation blocks; None when they overlap."""
     parts = _MARK.split(text)
