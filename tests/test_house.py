@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BELLE = ROOT / "belle"
 FLOORS = (
-    ("config", "sections", "records", "jsonl", "runs", "errors", "logs"),
+    ("config", "sections", "records", "jsonl", "runs", "lineage", "errors", "logs"),
     ("models", "data", "tokenizer", "pages"),
     ("inference", "train", "quantization"),
     ("evaluation", "curation", "serve", "release"),

@@ -26,7 +26,7 @@ from belle.sections import DataSection, ModelSection, Positive
 if TYPE_CHECKING:
     from belle.data.chat_template import ChatTemplate
     from belle.models.load import Located
-    from belle.quantization.gguf import Written
+    from belle.quantization.gguf_file import Written
     from belle.quantization.gguf_small import Importance
     from belle.quantization.gguf_vocabulary import Vocabulary
 
@@ -169,10 +169,11 @@ def _vocabulary(config: Config, found: Located, tokenizer: Any, template: ChatTe
 def _write(
     config: Config, folder: Path, base: Path, vocabulary: Vocabulary, types: Sequence[str], importance: Importance | None
 ) -> Sequence[tuple[str, Written]]:
-    from belle.quantization.gguf import Tensors, write_gguf
+    from belle.models.weights import Weights
+    from belle.quantization.gguf_file import write_gguf
     from belle.quantization.gguf_small import quantise_gguf
 
-    tensors = len(Tensors(base).names)
+    tensors = len(Weights(base))
     done: list[tuple[str, Written]] = []
 
     def wide(kind: str, path: Path) -> Written:
@@ -200,7 +201,7 @@ def _importance(config: Config, template: ChatTemplate | None, tokenizer: Any) -
 
     from belle.data.formats import load_records
     from belle.models.load import load_model
-    from belle.quantization.gguf import ARCHITECTURES
+    from belle.quantization.gguf_file import ARCHITECTURES
     from belle.quantization.importance import column_importance
     from belle.records import Conversation, Document
 

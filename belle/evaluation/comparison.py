@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from belle.errors import BelleError
 from belle.evaluation.intervals import Interval, paired_bootstrap
-from belle.evaluation.lineage import RunFolder
 from belle.evaluation.metrics import says_name
 from belle.evaluation.summary import values_of
 from belle.evaluation.tasks import IDENTITY
+from belle.lineage import RunFolder
 
 Row = dict[str, Any]
 Verdict = Literal["better", "worse", "open", "unlike", ""]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from belle.evaluation.lineage import RunFolder
+from belle.lineage import RunFolder
 
 BOX_WIDTH, BOX_HEIGHT = 204, 66
 _GAP_X, _GAP_Y = 52, 18

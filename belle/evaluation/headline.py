@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from belle.evaluation.comparison import Comparison, Line
-from belle.evaluation.lineage import RunFolder
+from belle.lineage import RunFolder
 
 _STRESS = "\u2063"  # an invisible separator, which no number and no name of a run holds
 _WORDS = {

@@ -9,8 +9,8 @@ from typing import Any
 from belle.evaluation import charts, diagram
 from belle.evaluation.comparison import METRICS, Comparison, compare
 from belle.evaluation.headline import headline
-from belle.evaluation.lineage import RunFolder, gather
 from belle.jsonl import write_text
+from belle.lineage import RunFolder, gather
 from belle.pages import page
 
 PAGE = Path(__file__).with_name("report_page")

@@ -6,28 +6,22 @@ They are read as conversations by `data/formats.py`: rows of question and refere
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from belle.data.categories import CATEGORIES as CATEGORIES
+from belle.data.categories import category_name as category_name
 from belle.data.formats import load_records
 from belle.data.letters import language
 from belle.errors import BelleError
 from belle.records import Conversation, Message, Source
 from belle.sections import DataSection
 
-CATEGORIES = (
-    "math", "code", "cot", "classification", "extract", "open_qa", "closed_qa", "generation", "brainstorming", "rewrite",
-    "translation", "summarization",
-)  # fmt: skip
-"""The twelve classes of BELLE's data; a macro average runs over those that a set has."""
 IDENTITY = "identity"
 """Questions about the assistant itself; reported apart, never part of a macro average."""
-_OTHER_NAMES = {"summarisation": "summarization", "extraction": "extract", "brainstorm": "brainstorming"}
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +58,6 @@ def load_questions(section: DataSection, counts: Counter[str] | None = None) -> 
     questions = [_question(record) for record in loaded.records if isinstance(record, Conversation)]
     _refuse_twins(questions)
     return questions
-
-
-def category_name(name: str) -> str:
-    """The class name as belle writes it: 'Closed\\xa0QA' is closed_qa."""
-    words = unicodedata.normalize("NFKC", name).casefold().replace("-", " ").replace("_", " ").split()
-    return _OTHER_NAMES.get("_".join(words), "_".join(words))
 
 
 def _question(record: Conversation) -> Question:

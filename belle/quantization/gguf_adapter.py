@@ -7,13 +7,12 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-import torch
 from gguf import GGUFWriter
-from safetensors import safe_open
 
 from belle.errors import BelleError
 from belle.jsonl import atomic_path, read_json
-from belle.quantization.gguf import ARCHITECTURES, Written, interleave
+from belle.models.weights import Weights
+from belle.quantization.gguf_file import ARCHITECTURES, Written, interleave
 
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _MERGE = "merge it with `belle merge`, then export that"
@@ -38,29 +37,26 @@ def write_gguf_adapter(adapter: Path, base: Path, path: Path, name: str) -> Writ
     alpha = float(config["lora_alpha"])
     if config.get("use_rslora"):  # scales by alpha / sqrt(r) where llama.cpp scales by alpha / r
         alpha *= config["r"] ** 0.5
+    weights = Weights(adapter / "adapter_model.safetensors")
     with atomic_path(path) as part:
         writer = GGUFWriter(part, gguf.MODEL_ARCH_NAMES[architecture.name])
         writer.add_type(gguf.GGUFType.ADAPTER)
         writer.add_string("adapter.type", "lora")
         writer.add_name(name)
         writer.add_float32("adapter.lora.alpha", alpha)
-        count = 0
-        with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
-            for key in sorted(file.keys()):
-                found = _NAME.fullmatch(key)
-                place = names.get_name(found["module"]) if found else None
-                if found is None or place is None:
-                    raise BelleError(f"{adapter}: {key!r} is no LoRA matrix that GGUF has a place for", _MERGE)
-                tensor: torch.Tensor = file.get_tensor(key).float()
-                projection = found["module"].rsplit(".", 1)[-1]
-                if architecture.interleaved and found["side"] == "B" and projection in heads:
-                    tensor = interleave(tensor, heads[projection])
-                values = np.ascontiguousarray(tensor.numpy())
-                writer.add_tensor(f"{place}.weight.lora_{found['side'].lower()}", values)
-                count += 1
+        for key in sorted(weights):
+            found = _NAME.fullmatch(key)
+            place = names.get_name(found["module"]) if found else None
+            if found is None or place is None:
+                raise BelleError(f"{adapter}: {key!r} is no LoRA matrix that GGUF has a place for", _MERGE)
+            values = weights.values(key)
+            projection = found["module"].rsplit(".", 1)[-1]
+            if architecture.interleaved and found["side"] == "B" and projection in heads:
+                values = interleave(values, heads[projection])
+            writer.add_tensor(f"{place}.weight.lora_{found['side'].lower()}", np.ascontiguousarray(values, np.float32))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
         size = part.stat().st_size
-    return Written(path, size, {"F32": count}, ())
+    return Written(path, size, {"F32": len(weights)}, ())

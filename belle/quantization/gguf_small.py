@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from belle.errors import BelleError, nearest, need
 from belle.jsonl import atomic_path
-from belle.quantization.gguf import Written, read_types
+from belle.quantization.gguf_file import Written, read_types
 
 Importance = Mapping[str, NDArray[np.float32]]
 """GGUF tensor name -> [columns] the mean square of what comes in at each column."""

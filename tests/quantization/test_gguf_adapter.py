@@ -10,8 +10,8 @@ from peft import LoraConfig, get_peft_model
 from tiny import build_tokenizer, tiny_llama
 
 from belle.errors import BelleError
-from belle.quantization.gguf import write_gguf
 from belle.quantization.gguf_adapter import write_gguf_adapter
+from belle.quantization.gguf_file import write_gguf
 from belle.quantization.gguf_vocabulary import read_vocabulary
 
 IDS = [5, 30, 77, 120, 9, 250]

@@ -9,7 +9,7 @@ from tiny import build_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from belle.errors import BelleError
-from belle.quantization.gguf import read_types, write_gguf
+from belle.quantization.gguf_file import read_types, write_gguf
 from belle.quantization.gguf_small import quantise_gguf, small_types
 from belle.quantization.gguf_vocabulary import read_vocabulary
 

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import gguf
 import numpy as np
-import torch
 from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 from numpy.typing import NDArray
 
 from belle.errors import BelleError
 from belle.jsonl import atomic_path, read_json
+from belle.models.weights import Weights
 from belle.quantization.gguf_vocabulary import Vocabulary
 
 Type = Literal["F32", "F16", "BF16", "Q8_0"]
@@ -79,9 +79,9 @@ def write_gguf(
     """
     config = read_json(folder / "config.json")
     architecture = _architecture(config)
-    tensors = Tensors(folder)
+    tensors = Weights(folder)
     rows = len(vocabulary.tokens)
-    plan = [_planned(tensors, source, config, architecture, kind, rows) for source in tensors.names]
+    plan = [_planned(tensors, source, config, architecture, kind, rows) for source in sorted(tensors, key=_layer_order)]
     frequencies = _rope_frequencies(config)
     with atomic_path(path) as part:
         writer = GGUFWriter(part, gguf.MODEL_ARCH_NAMES[architecture.name])
@@ -110,40 +110,6 @@ def write_gguf(
     return Written(path, size, types, tuple(f"{each.name}: {each.reason}" for each in plan if each.reason))
 
 
-class Tensors:
-    """The tensors of a folder's safetensors files, read one at a time.
-
-    Raises:
-        BelleError: there are none, or the index names a file that is not there.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        index = folder / "model.safetensors.index.json"
-        names = set(read_json(index)["weight_map"].values()) if index.exists() else {p.name for p in folder.glob("*.safetensors")}
-        missing = sorted(name for name in names if not (folder / name).is_file())
-        if missing or not names:
-            raise BelleError(f"{folder} lacks {missing[0] if missing else 'a safetensors file'}", "give a complete model folder")
-        self._files: dict[str, Any] = {}
-        self._where: dict[str, str] = {}
-        from safetensors import SafetensorError, safe_open
-
-        for name in sorted(names):
-            try:
-                self._files[name] = safe_open(folder / name, framework="pt")
-            except SafetensorError as error:
-                raise BelleError(f"{folder / name} cannot be read: {error}", "the file is not complete: copy it again") from error
-            self._where |= dict.fromkeys(self._files[name].keys(), name)
-        self.names = sorted(self._where, key=_layer_order)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Without reading it."""
-        return tuple(self._files[self._where[name]].get_slice(name).get_shape())
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._files[self._where[name]].get_tensor(name)
-        return tensor
-
-
 @dataclass(frozen=True)
 class _Planned:
     source: str
@@ -167,13 +133,13 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
 
 
 def _planned(
-    tensors: Tensors, source: str, config: Mapping[str, Any], architecture: Architecture, kind: str, rows: int
+    tensors: Weights, source: str, config: Mapping[str, Any], architecture: Architecture, kind: str, rows: int
 ) -> _Planned:
     names = gguf.get_tensor_name_map(architecture.name, config["num_hidden_layers"])
     name = names.get_name(source, (".weight", ".bias"))
     if name is None:
         raise BelleError(f"the tensor {source!r} has no place in a GGUF file of {config['architectures'][0]}")
-    shape = tensors.shape(source)
+    shape = tensors.entry(source).shape
     if name == "token_embd.weight" and shape[0] != rows:
         what = f"the embedding has {shape[0]} rows and the vocabulary {rows}"
         raise BelleError(what, "resize the model to its tokenizer first")
@@ -183,30 +149,29 @@ def _planned(
     if kind == "Q8_0" and shape[-1] % 32:
         why = f"its rows of {shape[-1]} are no multiple of 32, kept as F16"
         return _Planned(source, name, shape, GGMLQuantizationType.F16, why)
-    if kind == "F16" and (largest := float(tensors[source].abs().max())) > _LARGEST_F16:
+    if kind == "F16" and (largest := float(np.abs(tensors.values(source)).max())) > _LARGEST_F16:
         why = f"holds {largest:.3g}, which is infinite in F16; kept as F32"
         return _Planned(source, name, shape, GGMLQuantizationType.F32, why)
     return _Planned(source, name, shape, wanted)
 
 
 def _values(
-    tensors: Tensors, each: _Planned, config: Mapping[str, Any], architecture: Architecture
+    tensors: Weights, each: _Planned, config: Mapping[str, Any], architecture: Architecture
 ) -> NDArray[np.float32]:
-    tensor = tensors[each.source]
+    values = tensors.values(each.source)
     if architecture.interleaved and ".self_attn." in each.source:
         heads = {"q_proj": config["num_attention_heads"], "k_proj": _kv_heads(config)}
         for projection, count in heads.items():
             if f".{projection}." in each.source:
-                tensor = interleave(tensor, count)
-    values: NDArray[np.float32] = tensor.to(torch.float32).contiguous().numpy()
-    return values
+                values = interleave(values, count)
+    return np.ascontiguousarray(values, np.float32)
 
 
-def interleave(weight: torch.Tensor, heads: int) -> torch.Tensor:
+def interleave(weight: NDArray[Any], heads: int) -> NDArray[Any]:
     """[heads * size, ...] from transformers' order, where the two halves of a head rotate against each other, to ggml's, where
     neighbours do (Su et al., 2021, RoFormer, equation 34)."""
     size = weight.shape[0] // heads
-    return weight.reshape(heads, 2, size // 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+    return weight.reshape(heads, 2, size // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
 def _write_numbers(writer: GGUFWriter, config: Mapping[str, Any], name: str, rows: int, kind: LlamaFileType) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from belle.errors import BelleError
 from belle.evaluation.diagram import BOX_HEIGHT, BOX_WIDTH, diagram
-from belle.evaluation.lineage import gather
+from belle.lineage import gather
 
 
 def test_parents_are_followed_and_come_first(chain: Path) -> None:
