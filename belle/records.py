@@ -103,9 +103,7 @@ def record_dict(record: Record) -> dict[str, Any]:
     if isinstance(record, Document):
         return kept | {"text": record.text}
     if isinstance(record, Preference):
-        kept |= {
-            name: [_row_message(m) for m in getattr(record, name)] for name in ("prompt", "chosen", "rejected")
-        }
+        kept |= {name: [_row_message(m) for m in getattr(record, name)] for name in ("prompt", "chosen", "rejected")}
     else:
         if record.language:
             kept["language"] = record.language

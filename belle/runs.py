@@ -25,6 +25,10 @@ from belle.jsonl import Appender, read_json, remove, settle, write_json, write_t
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors")
 KEYS = {"id", "verb", "status", "seconds", "command", "recipe", "inputs", "parents", "notes", "metrics", "products"}
 """What stands in every run.json and is read again."""
+SPARED = (".lock", ".reading")
+"""What stays when a run folder is emptied: the lock, and what a verb has read before it takes the folder."""
+MODEL_FILES = (".safetensors", ".gguf", ".json", ".jinja", ".model")
+"""Suffixes of the files that make up a model; their hashes are noted when it is finished."""
 
 
 def cache_dir() -> Path:
@@ -94,9 +98,12 @@ class Run:
         """Whether an earlier call brought it to its end."""
         return bool(self.info["status"] == "finished")
 
-    def add_input(self, role: str, path: Path, **facts: Any) -> None:
-        """Note a file or folder that went in, with its hash; the same role and path again replaces the note."""
-        digest = sha256_weights(path) if path.is_dir() else sha256_file(path)
+    def add_input(self, role: str, path: Path, sha256: str | None = None, **facts: Any) -> None:
+        """Note a file or folder that went in, with its hash; the same role and path again replaces the note.
+
+        `sha256` is given where it is known already, as large files are not read twice for nothing.
+        """
+        digest = sha256 or (sha256_weights(path) if path.is_dir() else sha256_file(path))
         entry = {"role": role, "path": str(path), "sha256": digest, **facts}
         same = [i for i in self.info["inputs"] if (i["role"], i["path"]) == (role, str(path))]
         if same and same[0]["sha256"] != digest:
@@ -126,9 +133,13 @@ class Run:
         return Appender(self.path / "metrics.jsonl", keep)
 
     def finish(self, metrics: Mapping[str, Any], products: Mapping[str, str]) -> None:
-        """Mark the run as finished; `products` names what it made by paths relative to the run folder."""
+        """Mark the run as finished; `products` names what it made by paths relative to the run folder.
+
+        The hashes of a `model`, an `adapter` and of GGUF files are kept: what is released can be held against them.
+        """
         self.info["seconds"] = round(self.info["seconds"] + time.monotonic() - self._started, 1)
         self.info |= {"status": "finished", "finished": _now(), "metrics": dict(metrics), "products": dict(products)}
+        self.info["hashes"] = product_hashes(self.path, products)
         self._write()
 
     def _write(self) -> None:
@@ -140,6 +151,18 @@ class Run:
             self._begun = True
             _clear(self.path)
             write_text(self.path / "recipe.yaml", self._recipe)
+
+
+def product_hashes(folder: Path, products: Mapping[str, str]) -> dict[str, str]:
+    """The sha256 of each file of the models that a run made, by its path in the run folder."""
+    paths: list[Path] = []
+    for kind, name in products.items():
+        place = folder / name
+        if kind in ("model", "adapter") and place.is_dir():
+            paths += sorted(path for path in place.iterdir() if path.suffix in MODEL_FILES and path.name != "run.json")
+        elif place.is_file() and (place.suffix == ".gguf" or place.name == "Modelfile"):
+            paths.append(place)
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
 
 
 def earlier_run(verb: str, config: Section, output_dir: str, overwrite: bool = False) -> dict[str, Any] | None:
@@ -207,7 +230,7 @@ def _flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 def _clear(path: Path) -> None:
     """Empty a run folder of the earlier run; that it is one has been seen."""
-    others = [p for p in path.iterdir() if p.name != ".lock"]
+    others = [p for p in path.iterdir() if p.name not in SPARED]
     for item in sorted(others, key=lambda p: p.name == "run.json"):  # the mark of ownership goes last
         remove(item)
 

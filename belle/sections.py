@@ -25,6 +25,8 @@ class ModelSection(Section):
     """chatml, belle, llama3, qwen, plain or the path of a .jinja file; absent means the checkpoint's own."""
     trust_remote_code: bool = False
     """Let a hub repository run its own Python code. Off unless you trust its authors."""
+    keep_packed: bool = False
+    """Leave a quantised model's weights packed in memory; else they are unpacked once, which takes more memory and is faster."""
 
 
 class DataSection(Section):

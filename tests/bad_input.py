@@ -243,6 +243,20 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         model_with(lambda w: w.weights(w.model / "model.safetensors", poison("layers.1.mlp.up_proj")), output_dir="NEW"),
         ("the loss became nan in step 1", "layers.1.mlp.up_proj"),
     ),
+    # -- diffs
+    "diff: of nothing": (lambda w: w.diff(source=w.home / "modle"), ("source: nothing at", "Did you mean 'model'?")),
+    "diff: a base without weights": (lambda w: w.diff(base=w.home / "empty"), ("empty' holds no safetensors file",)),
+    "diff: no diff at all": (lambda w: w.diff("apply"), ("model' is no diff: it holds neither belle-diff.json nor a .enc file",)),
+    "diff: an empty key": (lambda w: w.diff(base=w.file("k.pth", ""), form="xor"), ("k.pth' is empty",)),
+    "diff: torn weights": (
+        lambda w: (halve(w.model / "model.safetensors"), w.diff())[1],
+        ("model.safetensors is truncated: its tensors take",),
+    ),
+    "diff: a name that leads elsewhere": (
+        lambda w: w.diff("apply", source=w.file("run.json." + "0" * 64 + ".enc", bytes(32))),
+        ("the name 'run.json' is not taken",),
+    ),
+    "diff: into its own source": (lambda w: w.diff(output_dir=w.model / "diff"), ("lies in", "choose a folder of its own")),
     # -- templates
     "template: none": (
         model_with(lambda w: (w.model / "chat_template.jinja").unlink()),

@@ -71,6 +71,13 @@ class World:
         sound: dict[str, object] = {"sources.mine.path": self.data, "output_dir": self.out, "overwrite": "true"}
         return ["mix", *self._words(sound, keys)]
 
+    def diff(self, action: str = "make", **keys: object) -> list[str]:
+        """The diff of the model and itself, or what is put together from `source`."""
+        sound: dict[str, object] = {
+            "action": action, "base": self.model, "source": self.model, "output_dir": self.out, "overwrite": "true",
+        }  # fmt: skip
+        return ["diff", *self._words(sound, keys)]
+
     @staticmethod
     def _words(sound: dict[str, object], keys: dict[str, object]) -> list[str]:
         words = sound | {key.replace("__", "."): value for key, value in keys.items()}

@@ -33,3 +33,20 @@ def chain(tmp_path: Path) -> Path:
     tuned = {"math": "等于二。", "rewrite": "Please do it", "generation": "春眠不觉晓", "identity": "我是 Belle。"}
     evaluation(folder / "tuned", tuned, 1.5, folder / "merged")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sound_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound tiny model in `base`, an adapter on it in `sft`, both as one in `merged`, and `data.jsonl`. Leave it as it is."""
+    from sound_model import sound_model, sound_run
+
+    home = tmp_path_factory.mktemp("sound")
+    return sound_run(home, sound_model(home / "base"))
+
+
+@pytest.fixture
+def sound(sound_home: Path, tmp_path: Path) -> Path:
+    """A copy of it to spoil."""
+    from sound_model import copied
+
+    return copied(sound_home, tmp_path / "sound")

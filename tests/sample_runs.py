@@ -17,7 +17,7 @@ from belle.sections import GenerationSection
 
 ATTACK = (
     "</script><script>document.documentElement.dataset.injected=1</script>"
-    "<img src=x onerror=\"document.documentElement.dataset.injected=2\"> &amp; {{ 7*7 }} ${1+1} ' \""
+    '<img src=x onerror="document.documentElement.dataset.injected=2"> &amp; {{ 7*7 }} ${1+1} \' "'
 )
 QUESTIONS = [
     Question(f"q{i}", category, language, (Message("user", f"{text} {i}"),), reference)

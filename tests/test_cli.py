@@ -160,7 +160,7 @@ def test_help_of_a_verb_shows_each_key_and_two_examples(verb: str) -> None:
 def test_help_shows_the_docstrings_of_attributes() -> None:
     assert verb_help("verb", module()) == (
         "belle verb [recipe] [key=value ...] [--dry-run]\n\nDoes nothing at all.\n\nKeys:\n  model  (section)\n"
-        "  model.path  (str = \"\")\n      What to read.\n  names  (str | tuple[str, ...] = [])\n  count  (int = 0)"
+        '  model.path  (str = "")\n      What to read.\n  names  (str | tuple[str, ...] = [])\n  count  (int = 0)'
     )
 
 

@@ -221,9 +221,7 @@ def test_the_resolved_recipe_reads_back_equal(
     flag: bool, other: bool,
 ) -> None:  # fmt: skip
     inner = Inner(rate=rate)
-    config = Recipe(
-        path=path, files=files, columns=columns, inner=inner, count=count, flag=flag, other=inner if other else None
-    )
+    config = Recipe(path=path, files=files, columns=columns, inner=inner, count=count, flag=flag, other=inner if other else None)
     file = tmp_path_factory.getbasetemp() / "round.yaml"
     file.write_text(to_yaml(config), encoding="utf-8", newline="")
     assert load(Recipe, file) == config

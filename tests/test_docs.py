@@ -193,9 +193,7 @@ def test_the_backend_of_the_docs_works(tmp_path: Path, monkeypatch: pytest.Monke
     assert "".join(backend.stream(request, GenerationSection())) == "HELLO"
 
 
-def test_the_verb_of_the_docs_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_of_the_docs_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     example("belle/commands/lengths.py", tmp_path)
     monkeypatch.setitem(cli.VERBS, "lengths", "lengths")

@@ -51,6 +51,8 @@ class Config(Section):
     """Use about so many tokens of them."""
     adapter: bool = False
     """Export the adapter alone; it goes onto its base's GGUF file."""
+    verify: bool = True
+    """Refuse a model in which a check of `belle verify` fails, those aside that let it speak. false goes on all the same."""
     check: Literal["answers", "tokens", "nothing"] = "answers"
     """What to compare each file in with the model it came from; tokens needs no memory for the model."""
     modelfile: bool = True
@@ -67,7 +69,7 @@ def plan(config: Config) -> list[str]:
     """What `run` would do."""
     what = "the adapter" if config.adapter else f"{', '.join(_types(config))}"
     return [
-        f"read {config.model.path}",
+        f"verify {config.model.path}" if config.verify else f"read {config.model.path} without verifying it",
         *([f"measure which columns matter on {config.importance.path}"] if config.importance else []),
         f"write {what} as {_name(config)}-TYPE.gguf into {_folder(config)}",
         "load each file with llama.cpp, where it is installed, and compare tokens and answers",
@@ -80,6 +82,7 @@ def run(config: Config) -> None:
     from belle.data.chat_template import ChatTemplate
     from belle.models.load import load_tokenizer, locate, note_model
     from belle.release.gguf_check import installed
+    from belle.release.verify import require_sound
 
     types = _types(config)
     run = Run.open("export", config, _folder(config), config.overwrite)
@@ -88,17 +91,21 @@ def run(config: Config) -> None:
         _summary(run)
         return
     found = locate(config.model.path)
+    if found.adapter is not None and not config.adapter:
+        fix = f"belle merge {quote(config.model.path)}, or adapter=true for the adapter alone"
+        raise BelleError(f"{config.model.path!r} is an adapter on {found.base!r}, not a whole model", fix)
+    if found.adapter is None and config.adapter:
+        raise BelleError(f"{config.model.path!r} is a whole model, not an adapter", "leave adapter=true away")
+    verified = require_sound(config.model, config.verify)
     tokenizer = load_tokenizer(config.model)
     template = ChatTemplate.load(tokenizer, config.model.template) if tokenizer.chat_template or config.model.template else None
     if config.adapter:
-        _adapter(config, run, found)
+        _adapter(config, run, found, verified)
         return
-    if found.adapter is not None:
-        fix = f"belle merge {quote(config.model.path)}, or adapter=true for the adapter alone"
-        raise BelleError(f"{config.model.path!r} is an adapter on {found.base!r}, not a whole model", fix)
     vocabulary = _vocabulary(config, found, tokenizer, template)
     importance = _importance(config, template, tokenizer)
     note_model(run, found)
+    run.note(**verified)
     modelfile = _modelfile(config, types[0], Path(found.base), template, vocabulary) if config.modelfile else ""
     files: dict[str, dict[str, Any]] = {}
     for kind, written in _write(config, run.path, Path(found.base), vocabulary, types, importance):
@@ -267,14 +274,14 @@ def _prompts(template: ChatTemplate) -> list[list[int]]:
     return [template.prompt(record.messages[:1]) for record in records[:: max(1, len(records) // 8)][:8]]
 
 
-def _adapter(config: Config, run: Run, found: Located) -> None:
+def _adapter(config: Config, run: Run, found: Located, verified: dict[str, Any]) -> None:
     from belle.models.load import check_base, note_model
     from belle.quantization.gguf_adapter import write_gguf_adapter
 
-    if found.adapter is None:
-        raise BelleError(f"{config.model.path!r} is a whole model, not an adapter", "leave adapter=true away")
+    assert found.adapter is not None
     check_base(found)
     note_model(run, found)
+    run.note(**verified)
     written = write_gguf_adapter(found.adapter, Path(found.base), run.path / f"{_name(config)}-adapter.gguf", _name(config))
     facts = {"file": written.path.name, "bytes": written.size, "tensors": dict(written.types), "kept_wide": [],
              "same_tokens": None, "same_next_token": None}  # fmt: skip

@@ -121,9 +121,7 @@ class _Context:
         differences = tuple(self._difference(metric.key, i, only) for i in range(len(cells)))
         apart = tuple(_apart(cells[0], cell) for cell in cells)
         unlike = [flag and metric.key == "loss" for flag in self.unlike]
-        verdicts = tuple(
-            _verdict(metric, cells[0], cells[i], differences[i], unlike[i]) if i else "" for i in range(len(cells))
-        )
+        verdicts = tuple(_verdict(metric, cells[0], cells[i], differences[i], unlike[i]) if i else "" for i in range(len(cells)))
         return Line(metric, group, cells, differences, verdicts, apart)
 
     def _difference(self, key: str, i: int, only: dict[str, str]) -> Interval | None:

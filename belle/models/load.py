@@ -17,6 +17,7 @@ import torch
 from belle.errors import BelleError
 from belle.jsonl import read_json, write_json
 from belle.models.embedded import embedded_model
+from belle.models.packed_load import load_packed, packed_form
 from belle.runs import Run, read_run, sha256_weights
 from belle.sections import ModelSection
 
@@ -96,6 +97,11 @@ def load_model(section: ModelSection, dtype: torch.dtype | None = None) -> Any:
     hf_logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     found = locate(section.path)
+    if (form := packed_form(found.base)) is not None:
+        wanted = dtype or model_dtype(section.dtype)
+        with _plain_errors(section.path, "model"):
+            model = load_packed(Path(found.base), form, wanted, device(), section.keep_packed, section.trust_remote_code)
+        return put_adapter(model, found).eval() if found.adapter is not None else model
     with _plain_errors(section.path, "model"):
         model, info = AutoModelForCausalLM.from_pretrained(
             found.base,

@@ -173,7 +173,7 @@ def parse_header(header: bytes, data_size: int, where: str) -> tuple[dict[str, E
         value = json.loads(header.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise BelleError(f"{where}: its header is broken: {error}", _AGAIN) from error
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not header.startswith(b"{"):
         raise BelleError(f"{where}: its header is no object", _AGAIN)
     metadata = value.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
@@ -200,7 +200,7 @@ def _entry(name: str, fields: Any, where: str) -> Entry:
     if not isinstance(fields, dict) or fields.keys() != {"dtype", "shape", "data_offsets"}:
         raise BelleError(f"{place} does not have exactly dtype, shape and data_offsets", _AGAIN)
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    if dtype not in BITS:
+    if not isinstance(dtype, str) or dtype not in BITS:
         raise BelleError(f"{place} has the unknown type {dtype!r}", "a newer belle may know it")
     for numbers in (shape, offsets):
         if not isinstance(numbers, list) or not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers):

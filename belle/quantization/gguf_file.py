@@ -155,9 +155,7 @@ def _planned(
     return _Planned(source, name, shape, wanted)
 
 
-def _values(
-    tensors: Weights, each: _Planned, config: Mapping[str, Any], architecture: Architecture
-) -> NDArray[np.float32]:
+def _values(tensors: Weights, each: _Planned, config: Mapping[str, Any], architecture: Architecture) -> NDArray[np.float32]:
     values = tensors.values(each.source)
     if architecture.interleaved and ".self_attn." in each.source:
         heads = {"q_proj": config["num_attention_heads"], "k_proj": _kv_heads(config)}

@@ -70,9 +70,7 @@ def find_pieces(render: Render) -> Pieces:
         no_system = _cut_end(_before(render([user], True), _USER), user_before)
         whole = render([system, user], True)
         system_after = _cut_end(_between(whole, _SYSTEM, _USER), user_before)
-        pieces = Pieces(
-            no_system, (_before(whole, _SYSTEM), system_after), (user_before, user_after), (header, answer_after)
-        )
+        pieces = Pieces(no_system, (_before(whole, _SYSTEM), system_after), (user_before, user_after), (header, answer_after))
         shapes = [[user], [system, user], [user, answer, user], [system, user, answer, user, answer, user]]
         wrong = next((shape for shape in shapes if pieces.render(shape) != render(shape, True)), None)
     except ValueError:

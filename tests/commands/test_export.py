@@ -93,3 +93,27 @@ def test_what_cannot_be_made_is_one_error(
 def test_without_a_folder_beside_it_output_dir_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "gguf", "owner/name", "type=F16"]) == 2
     assert "'owner/name' is no folder to write beside" in capsys.readouterr().err
+
+
+def test_an_unsound_model_is_refused_before_anything_is_written(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generation = sound / "merged/generation_config.json"
+    generation.write_text(json.dumps(json.loads(generation.read_text()) | {"eos_token_id": 3}))
+    words = ["export", "gguf", str(sound / "merged"), "type=F16", "check=nothing", f"output_dir={tmp_path / 'o'}"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "must not leave as it is; special ids: the tokenizer's end is '<|im_end|>'" in told
+    assert "verify=false goes on all the same" in told
+    assert not [path for path in (tmp_path / "o").iterdir() if path.name != ".lock"]
+    assert main([*words, "verify=false"]) == 0
+    assert "whatever is wrong with it goes along" in capsys.readouterr().err
+    assert read_json(tmp_path / "o/run.json")["notes"]["verify"] == {"checked": False, "reason": "verify=false"}
+
+
+def test_what_was_verified_is_noted(sound_home: Path, tmp_path: Path) -> None:
+    words = ["export", "gguf", str(sound_home / "sft"), "adapter=true", f"output_dir={tmp_path / 'o'}"]
+    assert main(words) == 0
+    noted = read_json(tmp_path / "o/run.json")["notes"]["verify"]
+    assert noted["checked"] is True
+    assert {"tensors", "template", "change", "lineage"} <= set(noted["checks"])

@@ -105,8 +105,8 @@ def test_a_least_share_asks_for_more_than_one_run() -> None:
 
 
 def test_runs_in_several_turns_are_added() -> None:
-    (how, both), = found(["甲" + LONG[:19], "乙" + LONG[22:]], near=2)
-    (_, one), = found("甲" + LONG[:19], near=2)
+    ((how, both),) = found(["甲" + LONG[:19], "乙" + LONG[22:]], near=2)
+    ((_, one),) = found("甲" + LONG[:19], near=2)
     assert how == "gram"
     assert both > one
 
@@ -223,6 +223,7 @@ def test_an_index_travels_to_another_process() -> None:
 @given(st.text("甲乙丙丁戊，。", min_size=1, max_size=40), st.lists(st.text("甲乙丙丁戊，。", max_size=60), max_size=3))
 def test_matches_agree_with_the_definition(question: str, texts: list[str]) -> None:
     """Against sets of plain slices: 13-grams and Jaccard of 3-grams, over texts whose units are single characters."""
+
     def fold(text: str) -> str:
         return "".join(c for c in text if c not in "，。")
 

@@ -6,7 +6,7 @@ import pytest
 from tiny import build_tokenizer, tiny_model_folder
 
 from belle.errors import BelleError
-from belle.quantization.gguf import write_gguf
+from belle.quantization.gguf_file import write_gguf
 from belle.quantization.gguf_vocabulary import read_vocabulary
 from belle.release.gguf_check import compare_answers, compare_tokens, opened, probe_texts
 from belle.sections import ModelSection

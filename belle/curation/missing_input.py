@@ -1,0 +1,157 @@
+"""The filter `missing_input`: questions about a text, a table or code that nobody gave ('总结以下文章' and no article)."""
+
+from __future__ import annotations
+
+import re
+
+from belle.curation.items import Drop
+from belle.curation.language import simplified
+from belle.curation.rounds import Round, rounds
+from belle.curation.texts import Curated
+
+_THINGS_ZH = (
+    "文章|段落|文本|文字|句子|语句|代码|程序|函数|数据|表格|列表|清单|评论|评价|新闻|报道|诗歌?|古诗|对话|单词|词语|词汇|词组"
+    "|数字|数列|数组|题目|问题|选项|内容|材料|资料|病句|"
+    "邮件|信件|信|信息|故事|歌词|短文|文段|文献|论文|摘要|简历|公式|方程|方程式|图表|名单|语料|文档|合同|通知|作文|稿子|报告"
+    "|记录|片段|小说|日记|句|段|词|段话|句话|话|等式|不等式|"
+    "字符串|姓名|名字|成语|标题|台词|算式|表达式|陈述|描述|例子|案例|产品|商品|食材|空格|空白|译文|原文|演讲稿?|语录|聊天记录"
+    "|订单|成绩|账单|日程|广告|文案|地址|推文|帖子|留言|反馈|样本|JSON|XML|HTML"
+    "|SQL|CSV"
+)
+_THE_ZH = r"以下|下面|下列|下述|如下|上面|上述|以上|所给|给定|给出的|所提供|提供的|这[一两三几]?|此|所示|括号内|附上|前面|后面"
+_UNIT_ZH = "篇|段|句|个|首|则|条|组|些|份|封|行|张|对|道|列|种|项|批|本|部"
+_REFERENCE_ZH = re.compile(
+    rf"(?:{_THE_ZH})的?(?:这)?(?:[一两二三四五六七八九十几\d]+)?\s*(?:{_UNIT_ZH})?\s*(?:的)?[^，。！？：:；\n]{{0,8}}?(?:{_THINGS_ZH})"
+    rf"|(?<![应就不本])该(?:{_UNIT_ZH})?(?:[产商]品|用户|客户|电影)?(?:{_THINGS_ZH})|[上下]文"
+    r"|(?:下列|以下|下面|上述)\s*(?:哪|选项|各|四|三|五|两)|(?:阅读|根据)(?:以下|下面|上面|上述|所给|给定|这)"
+    r"|第[一二三四五六七八九十\d]+[题段](?:的|中|里)|(?:两|这)[篇段首](?:文章|诗"
+    r"|文字|话|短文)"
+)
+# Things that are asked for, not given: the answer is to have them.
+_ASKED_FOR = re.compile(
+    rf"(?:{_THE_ZH})的?(?:[^，。！？：:；\n]{{0,6}})?(?:格式|要求|步骤|方面|结构|顺序|方式|角度|条件|主题|关键词|标准|规则|城市"
+    rf"|国家|原因|功能|方法|月份|问题之一|几点|类型|要点|模板|形式"
+    rf"|场景|情境|情况|年龄|人群)"
+    r"|十?[\d一二三四五六七八九十百千万]+\S{0,2}以[上下]|以[上下](?:的孩子|儿童|人群|学历)"
+)
+_THINGS_EN = (
+    r"text|article|passage|paragraph|sentences?|code|snippet|program|function|data|dataset|table|list|review|comment|news|story"
+    r"|stories|poems?|dialogue|conversation|words?|numbers?|"
+    r"questions?|options?|content|material|e-?mail|letter|message|information|lyrics|document|essay|report|resume|equations?"
+    r"|expressions?|statements?|headlines?|quote|tweet|post|speech|"
+    r"excerpts?|items?|names?|choices|blanks?|draft|transcript|recipe|script|query|string|phrase|summary|abstract|contract|menu"
+    r"|schedule|log|figures|scores|results|reviews|definitions?|examples?|problem"
+)
+_REFERENCE_EN = re.compile(
+    rf"\b(?:the\s+)?(?:following|below|above|given|provided|attached)\s+(?:\w+\s+){{0,2}}?(?:{_THINGS_EN})\b|\b(?:the|this"
+    rf"|these|those|my)\s+(?:\w+\s+){{0,2}}?(?:{_THINGS_EN})\s+(?:below|above|provided|given|here|attached|that follows?"
+    rf"|i (?:gave|sent|wrote))\b"
+    rf"|\b(?:this|these)\s+(?:\w+\s+){{0,2}}?(?:{_THINGS_EN})\b|\bwhich of the following\b|\bthe (?:two|three"
+    rf"|four) (?:\w+\s+){{0,1}}?(?:{_THINGS_EN})\b"
+    rf"|\b(?:summari[sz]e|translate|classify|proofread|paraphrase|rewrite|shorten|correct|edit)\s+(?:the|this|that"
+    rf"|my)\s+(?:\w+\s+){{0,1}}?(?:{_THINGS_EN})\b(?!\s+(?:of|by|about|from|in|for|to)\b)",
+    re.IGNORECASE,
+)
+_PLACEHOLDER = re.compile(
+    r"[\[【<（(《{]\s*(?:在?此处?|请|这里|插入|粘贴|输入|填写|某|文章内容|文本|原文|此处)[^\]】>）)》}\n]{0,30}[\]】>）)》}]"
+    r"|\bX{3,}\b|[\[<]\s*(?:insert|paste"
+    r"|enter|add|put)\b[^\]>\n]{0,40}[\]>]|[\[<]\s*(?:your |the )?(?:text|article|input|sentence|passage|paragraph"
+    r"|code)(?: here)?\s*[\]>]",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(r"^\s*[\w\u4e00-\u9fff（）() ]{1,20}[:：]\s*$", re.MULTILINE)
+_QUOTED = re.compile(
+    r"“[^“”]+”|\"[^\"]+\"|「[^「」]{2,}」|‘[^‘’]{2,}’|『[^『』]{2,}』|(?<!\w)'[^'\n]{2,}'(?!\w)|《[^《》]{1,40}》|`[^`]+`|```",
+    re.DOTALL,
+)
+_ASKS_BACK = re.compile(
+    r"(?:请|麻烦)(?:您|你)?(?:先)?(?:提供|给出|发送|发来|告诉我|粘贴|输入|附上)|没有(?:提供|给出|看到|附上)|未(?:提供|给出|附)"
+    r"|没有(?:文章|文本|内容|附件)|(?:please|could you"
+    r"|can you) (?:provide|share|paste|give|send)|(?:no|not|didn't|haven't|did not) (?:\w+ )?(?:provided?|given|attached"
+    r"|included)",
+    re.IGNORECASE,
+)
+_NO_INPUT = re.compile(
+    r"<\s*(?:无输入|空|no\s*[-_]?\s*input|none|empty)\s*>|^\s*(?:(?:输入|input)\s*[:：]\s*)?(?:无|无输入|none|n/a"
+    r"|no input)[。.]?\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_AHEAD = re.compile(r"以下|下面|下列|下述|下文|如下|following|below", re.IGNORECASE)
+# Pictures and the like are the business of `media`.
+_MEDIA = re.compile(
+    r"图(?![书谋])|照片|视频|音频|录音|链接|网[页站址]|附件|文件|截屏|\b(?:picture|image|photo|video|audio|recording|clip|link"
+    r"|url|website|attachment"
+    r"|file|pdf|chart|graph|diagram|screenshot|song)s?\b",
+    re.IGNORECASE,
+)
+# Who writes a function for 'given numbers' is not given any.
+_ASKS_FOR_A_TOOL = re.compile(
+    r"(?:写|创建|设计|实现|开发|构建|建立|定义)[^。！？：:\n]{0,30}(?:给定|给出的)[^。！？：:\n]{0,20}|(?:给定"
+    r"|给出的)[^。！？：:\n]{0,12}(?:的|,|，)?(?:函数|程序|算法|脚本"
+    r"|系统|代码)"
+    r"|\b(?:write|create|design|implement|develop|build|define)\b[^.!?:\n]{0,60}\b(?:function|program|script|algorithm|method"
+    r"|query|class|formula|app|system|code)\b[^.!?:\n]{0,60}\b(?:given|provided)\b",
+    re.IGNORECASE,
+)
+_CONTENT = re.compile(r"[\u3400-\u9fff]|[A-Za-z]{2,}|\d+")
+
+
+def missing_input(record: Curated) -> Drop | None:
+    """Removes questions that refer to a text, data or code which stands neither in them nor earlier in the conversation."""
+    for each in rounds(record):
+        if drop := _missing(each):
+            return drop
+    return None
+
+
+def _missing(each: Round) -> Drop | None:
+    question = each.question
+    if not question.isascii():
+        question = simplified(question)
+    question = _NO_INPUT.sub("", question)
+    if found := _PLACEHOLDER.search(question):
+        return Drop("a placeholder for the input", found.group()[:40])
+    found = _REFERENCE_ZH.search(question) or _REFERENCE_EN.search(question)
+    if not found or _ASKED_FOR.search(found.group() + question[found.end() : found.end() + 8]):
+        return None
+    if _ASKS_FOR_A_TOOL.search(question) or _thing_before(question, found):
+        return None
+    if _MEDIA.search(question[found.start() : found.end() + 8]):
+        return None
+    # What lies ahead cannot have been said before, unless it was sent on its own.
+    before = 40 if _AHEAD.search(found.group()) else 12
+    if _given(question, found) or (_weight(each.earlier) >= before and not found.group().startswith("第")):
+        return None
+    return Drop("refers to what is not there", found.group()[:40])
+
+
+def _thing_before(question: str, found: re.Match[str]) -> bool:
+    """Whether the thing was spoken of before: 写一个故事，再给这个故事起个名字."""
+    before = question[: found.start()]
+    thing = re.sub(r"^.*?(?:篇|段|句|个|首|则|条|组|些|份|封|的|this|these|those|the)\s*", "", found.group(), flags=re.IGNORECASE)
+    return (len(thing) >= 2 and thing.casefold() in before.casefold()) or (thing == "数字" and bool(re.search(r"\d", before)))
+
+
+def _given(question: str, found: re.Match[str]) -> bool:
+    """Whether the question holds something beside the sentence that refers to it."""
+    if _QUOTED.search(question):
+        return True
+    bare = _LABEL.sub("", question)
+    # After a colon, or on lines of its own: the thing itself, however short.
+    begin = found.start()
+    colon = re.compile("[：:]").search(question, found.end())
+    if colon and _weight(question[colon.end() :]) >= 1 and _weight(_LABEL.sub("", question[colon.end() :])) >= 1:
+        return True
+    lines = [line for line in bare.split("\n") if _weight(line)]
+    if len(lines) >= 2:
+        return True
+    if re.match(r"[^。！？!?\n]*?(?:=|\d\D{1,3}\d)", question[found.end() :]):
+        return True  # an equation, or numbers, right behind
+    sentences = [part for part in re.split(r"[。！？!?]|\.(?=\s|$)", bare) if _weight(part)]
+    others = [part for part in sentences if found.group() not in part]
+    return _weight("".join(others)) >= 12 or bool(begin and _weight(question[:begin]) >= 25)
+
+
+def _weight(text: str) -> int:
+    """Han characters, words and numbers."""
+    return len(_CONTENT.findall(text))
