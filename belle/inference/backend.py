@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from belle.errors import BelleError, nearest
 from belle.records import Conversation, Message
-from belle.sections import GenerationSection, ModelSection
+from belle.sections import BackendSection, GenerationSection, ModelSection
 
 Finish = Literal["stop", "length", "error"]
 
@@ -29,13 +29,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `finish`: it ended by itself or at a stop text; it was cut; or `error` says why there is none."""
+    """What came back. `finish`: it ended by itself or at a stop text; it was cut; or `error` says why there is none.
+
+    `estimated`: the endpoint did not count the tokens. `tries`: how often it was asked.
+    """
 
     text: str
     finish: Finish
     prompt_tokens: int
     answer_tokens: int
     error: str = ""
+    estimated: bool = False
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +113,28 @@ def open_backend(name: str, section: ModelSection, batch_size: int = 16) -> Any:
     except (ImportError, AttributeError) as error:
         raise BelleError(f"backend {name!r} cannot be imported: {error}", "name it module:class") from error
     return backend.open(section, batch_size)
+
+
+def connect(section: BackendSection, key: str | None = None) -> Any:
+    """Open what a recipe's `backend:` names: an endpoint where base_url is given, else a model in this process.
+
+    Args:
+        section: the recipe's.
+        key: what stands in the environment variable `section.key_variable`.
+
+    Raises:
+        BelleError: there is no such backend, its keys contradict each other, or the model cannot be loaded.
+    """
+    name = section.backend if section.backend != "auto" else "transformers" if section.base_url is None else "openai"
+    if name != "openai":
+        if section.base_url is not None:
+            raise BelleError(f"backend.backend {name!r} takes no base_url", "backend.backend=openai, or leave base_url out")
+        return open_backend(name, ModelSection(path=section.model, template=section.template), section.concurrency)
+    if section.base_url is None:
+        raise BelleError("backend.backend is openai and base_url is absent", "backend.base_url=http://127.0.0.1:8000/v1")
+    from belle.inference.openai_backend import OpenAIBackend
+
+    return OpenAIBackend(
+        section.base_url, section.model, key or None, concurrency=section.concurrency, timeout=section.timeout,
+        requests_per_minute=section.requests_per_minute, retries=section.retries, key_variable=section.key_variable,
+    )  # fmt: skip

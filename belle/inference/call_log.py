@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from belle import logs
 from belle.errors import BelleError
 from belle.inference.backend import Answer, Backend, OnAnswer, Request
 from belle.inference.characters import whole
@@ -48,6 +50,12 @@ class Spent:
         return Spent(self.requests + other.requests, self.tokens + other.tokens, self.money + other.money)
 
 
+PATIENCE = 10
+"""Seconds that an interrupted run gives to answers that are under way."""
+FREE = Price()
+NO_LIMIT = BudgetSection()
+
+
 class BudgetError(BelleError):
     """What is left of the budget is less than the next request may cost. What was answered is in the log."""
 
@@ -72,7 +80,7 @@ class CallLog:
     """
 
     def __init__(
-        self, path: Path, backend: Backend, price: Price = Price(), budget: BudgetSection = BudgetSection(), model: str = ""
+        self, path: Path, backend: Backend, price: Price = FREE, budget: BudgetSection = NO_LIMIT, model: str = ""
     ) -> None:
         self.path, self.backend, self.price, self.budget = path, backend, price, budget
         self.model = model or str(getattr(backend, "model", backend.name))
@@ -90,7 +98,7 @@ class CallLog:
         self._file = Appender(path)
 
     @classmethod
-    def open(cls, path: Path, backend: Backend, section: BackendSection, budget: BudgetSection = BudgetSection()) -> CallLog:
+    def open(cls, path: Path, backend: Backend, section: BackendSection, budget: BudgetSection = NO_LIMIT) -> CallLog:
         """The log of a backend that `connect(section, key)` opened: price and name are the section's."""
         return cls(path, backend, Price(section.input_price, section.output_price), budget, section.model)
 
@@ -169,7 +177,7 @@ class CallLog:
                 batch = todo[: self._affordable([requests[index] for index in todo], options)]
                 todo = todo[len(batch) :]
                 self._generate([requests[index] for index in batch], [keys[index] for index in batch], options,
-                               lambda place, answer, batch=batch: hand_out(batch[place], answer))  # fmt: skip
+                               partial(_at, batch, hand_out))  # fmt: skip
         except BaseException as error:
             with self._lock:
                 for future in [self._under_way.pop(key) for key in mine if key in self._under_way]:
@@ -214,7 +222,7 @@ class CallLog:
         def keep(done: Future[Answer]) -> None:
             try:
                 answer = done.result()
-                self._keep(key, request, options, answer, time.monotonic() - started)
+                answer = self._keep(key, request, options, answer, time.monotonic() - started)
                 self._charge(key, answer)
             except BaseException as error:  # endpoint's trouble, full disk, cancelled: whoever waits is told
                 self._forget(key)
@@ -227,11 +235,14 @@ class CallLog:
         return outer
 
     def give_up(self) -> None:
-        """Cancel the requests that were handed to the backend and wait there still."""
+        """Cancel the requests that wait, and give those that are under way some seconds: they are paid for already."""
         with self._lock:
-            waiting = list(self._inner.values())
-        for inner in waiting:
-            inner.cancel()
+            inner = list(self._inner.values())
+        under_way = [future for future in inner if not future.cancel()]
+        if not wait(under_way, timeout=1).not_done:
+            return
+        logs.say(f"waiting up to {PATIENCE} s for {len(under_way)} answers that are under way")
+        wait(under_way, timeout=PATIENCE)
 
     def close(self) -> None:
         """No more answers are kept."""
@@ -262,17 +273,20 @@ class CallLog:
 
     def _generate(self, requests: Sequence[Request], keys: Sequence[str], options: GenerationSection, hand_out: OnAnswer) -> None:
         started = time.monotonic()
-        self.asked += len(requests)
+        with self._lock:
+            self.asked += len(requests)
 
         def keep(place: int, answer: Answer) -> None:
-            self._keep(keys[place], requests[place], options, answer, time.monotonic() - started)
+            answer = self._keep(keys[place], requests[place], options, answer, time.monotonic() - started)
             with self._lock:
                 self._under_way.pop(keys[place]).set_result(answer)
             hand_out(place, answer)
 
         self.backend.generate(requests, options, keep)
 
-    def _keep(self, key: str, request: Request, options: GenerationSection, answer: Answer, seconds: float) -> None:
+    def _keep(self, key: str, request: Request, options: GenerationSection, answer: Answer, seconds: float) -> Answer:
+        """The answer as a later run will read it."""
+        answer = replace(answer, text=whole(answer.text), error=whole(answer.error))
         row = {"key": key, "id": request.id, "model": self.model} | _asked(request, options) | {
             "answer": answer.text, "finish": answer.finish, "error": answer.error, "prompt_tokens": answer.prompt_tokens,
             "answer_tokens": answer.answer_tokens, "estimated": answer.estimated, "tries": answer.tries,
@@ -283,6 +297,7 @@ class CallLog:
                 raise BelleError(f"{self.path} is closed")
             self._file.write(row)
             self._answers[key] = answer
+        return answer
 
     def _charge(self, key: str, answer: Answer) -> None:
         with self._lock:
@@ -294,6 +309,10 @@ class CallLog:
         with self._lock:
             self._under_way.pop(key, None)
             self._inner.pop(key, None)
+
+
+def _at(places: Sequence[int], hand_out: OnAnswer, place: int, answer: Answer) -> None:
+    hand_out(places[place], answer)
 
 
 def _asked(request: Request, options: GenerationSection) -> dict[str, Any]:

@@ -7,16 +7,32 @@ which came first, or where an earlier run was killed (its answers are in the log
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import dataclass
 
+from belle import logs
 from belle.inference.backend import Answer, Request
-from belle.inference.call_log import CallLog
+from belle.inference.call_log import CallLog, Spent
 from belle.sections import GenerationSection
 
 Compose = Callable[[int], Request | None]
 OnAnswerInOrder = Callable[[int, Request, Answer], None]
 
 DONE = "done"
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Not handed out yet. `cost` is its worst case; nothing when the log handed out its answer before."""
+
+    request: Request
+    cost: Spent
+    free: bool
+    future: Future[Answer] | None
+    answer: Answer | None = None
 
 
 def ask_in_order(
@@ -58,3 +74,51 @@ def ask_in_order(
     Raises:
         BelleError: the endpoint's trouble. What was answered is in the log; the same call again goes on there.
     """
+    at_once = hasattr(log.backend, "submit")
+    asked: deque[_Asked] = deque()
+    spent, handed_out = log.spent, 0
+    expected = total or log.budget.requests
+
+    def take() -> None:
+        """Hand out the oldest."""
+        nonlocal spent, handed_out
+        oldest = asked[0]
+        if oldest.future:
+            oldest.answer = oldest.future.result()
+        elif oldest.answer is None:
+            rest = [one for one in asked if one.answer is None]
+            for one, answer in zip(rest, log.ask([one.request for one in rest], options), strict=True):
+                one.answer = answer
+        asked.popleft()
+        assert oldest.answer is not None
+        spent += Spent() if oldest.free else log.cost(oldest.answer)
+        on_answer(handed_out, oldest.request, oldest.answer)
+        handed_out += 1
+        if bar:
+            bar.step(1, f"{spent.tokens} tokens" + (f", {spent.money:.4g} money" if spent.money else ""))
+
+    with logs.Bar(name, expected) if expected else nullcontext() as bar:
+        try:
+            ended = ""
+            while not ended:
+                if len(asked) >= window:
+                    take()
+                request = compose(handed_out + len(asked))
+                if request is None:
+                    ended = DONE
+                    break
+                free = log.charged(log.key(request, options))
+                cost = Spent() if free else log.worst(request, options)
+                while limit := log.passed(sum((one.cost for one in asked), spent + cost)):
+                    if not asked:
+                        ended = limit
+                        break
+                    take()
+                if not ended:
+                    asked.append(_Asked(request, cost, free, log.submit(request, options) if at_once else None))
+            while asked:
+                take()
+        except BaseException:
+            log.give_up()
+            raise
+    return ended
