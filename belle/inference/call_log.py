@@ -94,7 +94,8 @@ class CallLog:
         self._closed = False
         if path.exists():
             for number, row in enumerate(read_rows(path), 1):
-                self._answers[_key_of(row, path, number)] = _answer_of(row)
+                key, answer = _entry(row, path, number)
+                self._answers[key] = answer
         self._file = Appender(path)
 
     @classmethod
@@ -237,8 +238,8 @@ class CallLog:
     def give_up(self) -> None:
         """Cancel the requests that wait, and give those that are under way some seconds: they are paid for already."""
         with self._lock:
-            inner = list(self._inner.values())
-        under_way = [future for future in inner if not future.cancel()]
+            both = [(inner, self._under_way[key]) for key, inner in self._inner.items()]
+        under_way = [outer for inner, outer in both if not inner.cancel()]  # an outer one is done when its answer is kept
         if not wait(under_way, timeout=1).not_done:
             return
         logs.say(f"waiting up to {PATIENCE} s for {len(under_way)} answers that are under way")
@@ -322,17 +323,11 @@ def _asked(request: Request, options: GenerationSection) -> dict[str, Any]:
     return mended
 
 
-def _key_of(row: Any, path: Path, number: int) -> str:
-    lacks = sorted(
-        {"key", "answer", "finish", "prompt_tokens", "answer_tokens"} - (row.keys() if isinstance(row, Mapping) else set())
-    )
+def _entry(row: Any, path: Path, number: int) -> tuple[str, Answer]:
+    lacks = {"key", "answer", "finish", "prompt_tokens", "answer_tokens"} - (row.keys() if isinstance(row, Mapping) else set())
     if lacks:
-        raise BelleError(f"{path}:{number}: not a row of a call log, it lacks {', '.join(lacks)}", "remove that file")
-    return str(row["key"])
-
-
-def _answer_of(row: Mapping[str, Any]) -> Answer:
-    return Answer(
+        raise BelleError(f"{path}:{number}: not a row of a call log, it lacks {', '.join(sorted(lacks))}", "remove that file")
+    return str(row["key"]), Answer(
         row["answer"], row["finish"], row["prompt_tokens"], row["answer_tokens"], row.get("error", ""),
         row.get("estimated", False), row.get("tries", 1),
     )  # fmt: skip
