@@ -95,7 +95,8 @@ BACKENDS = {
     "transformers": "belle.inference.transformers_backend:TransformersBackend",
     "fake": "belle.inference.fake_backend:FakeBackend",
 }
-"""name -> `module:class`."""
+"""name -> `module:class`, for models in this process."""
+ENDPOINT = "belle.inference.openai_backend:OpenAIBackend"
 
 
 def open_backend(name: str, section: ModelSection, batch_size: int = 16) -> Any:
@@ -104,15 +105,10 @@ def open_backend(name: str, section: ModelSection, batch_size: int = 16) -> Any:
     Raises:
         BelleError: there is no such backend, or the model cannot be loaded.
     """
-    module, colon, attribute = BACKENDS.get(name, name).partition(":")
-    if not colon:
+    if ":" not in BACKENDS.get(name, name):
         fix = f"one of: {', '.join(BACKENDS)}; or my_module:MyBackend"
         raise BelleError(f"unknown backend {name!r}.{nearest(name, list(BACKENDS))}", fix)
-    try:
-        backend = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BelleError(f"backend {name!r} cannot be imported: {error}", "name it module:class") from error
-    return backend.open(section, batch_size)
+    return _find(BACKENDS.get(name, name)).open(section, batch_size)
 
 
 def connect(section: BackendSection, key: str | None = None) -> Any:
@@ -132,9 +128,15 @@ def connect(section: BackendSection, key: str | None = None) -> Any:
         return open_backend(name, ModelSection(path=section.model, template=section.template), section.concurrency)
     if section.base_url is None:
         raise BelleError("backend.backend is openai and base_url is absent", "backend.base_url=http://127.0.0.1:8000/v1")
-    from belle.inference.openai_backend import OpenAIBackend
-
-    return OpenAIBackend(
+    return _find(ENDPOINT)(
         section.base_url, section.model, key or None, concurrency=section.concurrency, timeout=section.timeout,
         requests_per_minute=section.requests_per_minute, retries=section.retries, key_variable=section.key_variable,
     )  # fmt: skip
+
+
+def _find(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BelleError(f"backend {name!r} cannot be imported: {error}", "name it module:class") from error
