@@ -74,6 +74,8 @@ class Config(Section):
     """Tokens of a window."""
     seed: int = 0
     """Seed of the order in which the calibration records are taken."""
+    verify: bool = True
+    """Refuse a model in which a check of `belle verify` fails, those aside that let it speak. false goes on all the same."""
     output_dir: str | None = None
     """The run folder, the model in `model` there; absent means beside the model, its name with -METHOD-intBITS."""
     overwrite: bool = False
@@ -86,7 +88,7 @@ def plan(config: Config) -> list[str]:
     size = f"groups of {config.group_size}" if config.group_size > 0 else "one group a row"
     text = config.calibration.path if config.calibration else "belle's own instructions"
     return [
-        f"check {config.model.path} (belle verify, without its answers)",
+        f"verify {config.model.path}" if config.verify else f"read {config.model.path} without verifying it",
         *([f"calibrate on {config.samples} windows of {config.length} tokens of {text}"] if config.method != "rtn" else []),
         f"quantise its layers by {config.method} to {bits}, {size}",
         f"write the model into {_folder(config)}/model",
@@ -96,6 +98,7 @@ def plan(config: Config) -> list[str]:
 def run(config: Config) -> None:
     """Check, quantise block by block, write."""
     from belle.models.load import load_tokenizer, locate, note_model
+    from belle.release.verify import require_sound
 
     _check_keys(config)
     run = Run.open("quantize", config, _folder(config), config.overwrite)
@@ -105,6 +108,7 @@ def run(config: Config) -> None:
         return
     found = locate(config.model.path)
     _check_model(config, found)
+    sound = require_sound(config.model, config.verify)
     tokenizer = load_tokenizer(config.model)
     template = _template(config, tokenizer)
     samples, notes = _samples(config, tokenizer, template)
@@ -112,7 +116,7 @@ def run(config: Config) -> None:
     note_model(run, found)
     for path in notes.pop("files", ()):
         run.add_input("calibration", path)
-    run.note(**notes)
+    run.note(**notes, **sound)
     if config.method != "rtn":
         with logs.doing(f"read {samples.numel()} calibration tokens into the first of {len(walk.names)} blocks"):
             walk.start()
@@ -143,10 +147,8 @@ def _check_keys(config: Config) -> None:
 
 
 def _check_model(config: Config, found: Located) -> None:
-    """Refuse what must not leave the house, or cannot be quantised."""
+    """Refuse what cannot be quantised."""
     from belle.models.packed_load import packed_form
-    from belle.release.subject import Subject
-    from belle.release.verify import ASKS_THE_MODEL, CHECKS, verify
 
     if found.adapter is not None:
         fix = f"belle merge {quote(config.model.path)} first"
@@ -155,13 +157,6 @@ def _check_model(config: Config, found: Located) -> None:
         raise BelleError(f"{config.model.path!r} is not on this machine", "download it, and give its folder")
     if packed_form(found.base) is not None:
         raise BelleError(f"{config.model.path!r} is quantised already", "quantise the model that it came from")
-    with logs.doing(f"checked {config.model.path}"):
-        findings = list(verify(Subject.open(config.model), [name for name in CHECKS if name not in ASKS_THE_MODEL]))
-    for finding in findings:
-        if finding.level == "error":
-            raise BelleError(f"{config.model.path!r} must not leave as it is; {finding.check}: {finding.found}", finding.fix)
-        if finding.level == "warning":
-            logs.warn(f"{finding.check}: {finding.found}")
 
 
 def _template(config: Config, tokenizer: Any) -> ChatTemplate | None:
