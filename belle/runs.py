@@ -101,7 +101,8 @@ class Run:
     def add_input(self, role: str, path: Path, sha256: str | None = None, **facts: Any) -> None:
         """Note a file or folder that went in, with its hash; the same role and path again replaces the note.
 
-        `sha256` is given where it is known already, as large files are not read twice for nothing.
+        `sha256` is given where it is known already, as large files are not read twice for nothing. A file that a run made, such
+        as the kept.jsonl of `belle clean`, makes that run a parent.
         """
         digest = sha256 or (sha256_weights(path) if path.is_dir() else sha256_file(path))
         entry = {"role": role, "path": str(path), "sha256": digest, **facts}
@@ -113,6 +114,8 @@ class Run:
             )
         self.info["inputs"] = [i for i in self.info["inputs"] if i not in same] + [entry]
         self._write()
+        if _is_product(path):
+            self.add_parent(path.parent)
 
     def add_parent(self, path: Path) -> None:
         """Note the run folder that this one goes on from."""
@@ -151,6 +154,14 @@ class Run:
             self._begun = True
             _clear(self.path)
             write_text(self.path / "recipe.yaml", self._recipe)
+
+
+def _is_product(path: Path) -> bool:
+    """Whether a file is what the run in its folder made."""
+    if not path.is_file() or not (path.parent / "run.json").is_file():
+        return False
+    products = read_run(path.parent).get("products")
+    return isinstance(products, dict) and path.name in products.values()
 
 
 def product_hashes(folder: Path, products: Mapping[str, str]) -> dict[str, str]:

@@ -143,6 +143,47 @@ CASES: dict[str, tuple[Arrange, tuple[str, ...]]] = {
         ("sources.mine: no chat template 'plian'. Did you mean 'plain'?",),
     ),
     "mix: less than one record": (lambda w: w.mix(sources__mine__epochs=0.001), ("sources.mine: epochs 0.001 of 24 records",)),
+    # -- cleaning
+    "clean: an unknown step": (lambda w: w.clean("emtpy"), ("steps", "emtpy: unknown step. Did you mean 'empty'?")),
+    "clean: an unknown option": (
+        lambda w: w.clean("{near_duplicates: {treshold: 0.8}}"),
+        ("near_duplicates.treshold: unknown option. Did you mean 'threshold'?",),
+    ),
+    "clean: an option out of range": (
+        lambda w: w.clean("{near_duplicates: {threshold: 7}}"),
+        ("near_duplicates.threshold: should be less than or equal to 1", "7"),
+    ),
+    "clean: several mistakes": (
+        lambda w: w.clean("emtpy", "{refusal: {question: false}}"),
+        ("2 mistakes", "steps[0].emtpy", "steps[1].refusal.question: unknown option. Did you mean 'questions'?"),
+    ),
+    "clean: a score that no step made": (
+        lambda w: w.clean("{top_share: {score: turns, share: 0.5}}"),
+        ("top_share: needs the score 'turns' of a step before it",),
+    ),
+    "clean: a step of nobody": (lambda w: w.clean("nobody.here:step"), ("'nobody.here:step' cannot be imported",)),
+    "clean: no steps": (lambda w: w.clean(steps=None), ("steps: required",)),
+    "clean: an unknown executor": (lambda w: w.clean(executor="threads"), ("executor: should be", "'threads'")),
+    "clean: data that is missing": (
+        lambda w: w.clean(data__path=w.home / "tlak.jsonl"),
+        ("no file", "Did you mean 'talk.jsonl'?"),
+    ),
+    "clean: a broken row in the middle": (
+        lambda w: w.clean(data__path=w.file("a.jsonl", GOOD + "{x\n")),
+        ("a.jsonl:2: broken JSON",),
+    ),
+    "clean: documents that are conversations": (
+        lambda w: w.clean(records="documents"),
+        ("talk.jsonl:1: ", "a Document is needed"),
+    ),
+    "clean: nothing but empty answers": (
+        lambda w: w.clean(data__path=w.file("a.jsonl", '{"instruction": "x", "output": ""}\n')),
+        ("no record left: all 1 rows are bad", "a.jsonl:1: output is empty"),
+    ),
+    "clean: a folder of another verb": (
+        lambda w: w.clean(output_dir=w.tuned, overwrite="false"),
+        ("tuned", "sft"),
+    ),
     # -- recipes and words
     "recipe: missing": (lambda w: ["sft", "dmeo"], ("no recipe 'dmeo'. Did you mean 'demo'?",)),
     "recipe: an unknown key": (

@@ -71,6 +71,14 @@ class World:
         sound: dict[str, object] = {"sources.mine.path": self.data, "output_dir": self.out, "overwrite": "true"}
         return ["mix", *self._words(sound, keys)]
 
+    def clean(self, *steps: str, **keys: object) -> list[str]:
+        """A cleaning by these steps, `empty` where none are given."""
+        sound: dict[str, object] = {
+            "data.path": self.data, "steps": f"[{', '.join(steps or ('empty',))}]", "executor": "one", "output_dir": self.out,
+            "overwrite": "true",
+        }  # fmt: skip
+        return ["clean", *self._words(sound, keys)]
+
     def diff(self, action: str = "make", **keys: object) -> list[str]:
         """The diff of the model and itself, or what is put together from `source`."""
         sound: dict[str, object] = {

@@ -43,7 +43,7 @@ class Config(Section):
     """Where steps run: in several processes, in this one, or on a Ray cluster that shares this disk."""
     workers: Annotated[int, Field(ge=0)] = 0
     """How many; 0 is one for each core."""
-    shard: Positive = 10_000
+    shard: Positive = 2_000
     """Records in one piece of work. Fewer need less memory and lose less when the run is killed."""
     examples: Annotated[int, Field(ge=0)] = 5
     """Records to show in the report for each reason."""
@@ -86,7 +86,7 @@ def run(config: Config) -> None:
     if config.overwrite or not (work / READ).is_dir():
         kind: type[Any] = Document if config.records == "documents" else Conversation
         with logs.doing("read the data"):
-            read_into_shards(RecordStream(config.data, kind), run.path / READING, config.shard)
+            read_into_shards(RecordStream(config.data, kind, empty_texts=True), run.path / READING, config.shard)
         run.note(records=config.records)  # from here on, the folder is this run's
         work.mkdir(exist_ok=True)
         remove(work / READ)
@@ -99,7 +99,7 @@ def run(config: Config) -> None:
     with logs.doing("wrote the records"):
         products = write_products(cleaning, stages, run.path)
     outcome = cleaning.outcome(stages)
-    run.note(normalised=outcome.noticed, before=outcome.before, after=outcome.after)
+    run.note(normalised=outcome.noticed, before=outcome.before, after=outcome.after, diversity=outcome.variety)
     write_report(run.path / "report.html", outcome, run.info, config.output_dir)
     counts = [stage.counts() for stage in stages]
     if not stages[-1].after:
@@ -125,14 +125,25 @@ def plan(config: Config) -> list[str]:
 
 def help_lines() -> list[str]:
     """The steps, for `belle clean --help`."""
-    from belle.curation.catalogue import describe, known_steps
+    import textwrap
 
-    lines = ["Steps (key `steps`; options as keys under the name, or a step of your own as my_package.module:name):"]
+    from belle.curation.catalogue import known_steps
+    from belle.curation.outline import describe
+
+    lines = ["Steps (key `steps`; options stand under the name; a step of your own is my_package.module:name):"]
+    headings = {
+        "edit": "Edits rewrite a record", "filter": "Filters drop it with a reason",
+        "score": "Scores are columns; with at_least, at_most or only they drop what lies outside",
+        "set step": "Set steps compare all records with each other",
+    }  # fmt: skip
+    before = ""
     for name, (kind, target) in known_steps().items():
+        if kind != before:
+            lines += ["", f"  {headings[kind]}:"]
+            before = kind
         summary, options = describe(target)
-        lines.append(f"  {name:<22} {kind:<9} {summary}")
-        if options:
-            lines.append(" " * 35 + ", ".join(f"{key}={default}" for key, _, default in options))
+        lines += textwrap.wrap(f"{name}: {summary}", 124, initial_indent="  ", subsequent_indent=" " * 6)
+        lines += [f"      {option}  ({kind_of} = {default})" for option, kind_of, default in options]
     return lines
 
 

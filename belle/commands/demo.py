@@ -1,8 +1,8 @@
 """From a few hundred instructions to a model of your own: data, SFT, merge, evaluation, chat and report in one go.
 
-A small base model (SmolLM2, 135M) is fetched, fine-tuned on the instructions that come with belle, merged, measured before
-and after on questions it never saw, and shown in runs/demo/report.html. Every stage is an ordinary verb with a shipped
-recipe; a finished stage is not repeated and an interrupted one goes on.
+The instructions that come with belle are cleaned; a small base model (SmolLM2, 135M) is fetched, fine-tuned on them, merged,
+measured before and after on questions it never saw, and shown in runs/demo/report.html. Every stage is an ordinary verb with
+a shipped recipe; a finished stage is not repeated and an interrupted one goes on.
 
 Examples:
   belle demo
@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from belle import logs
-from belle.commands import evaluate, merge, report, sft
+from belle.commands import clean, evaluate, merge, report, sft
 from belle.config import Section, find_recipe, load
 from belle.jsonl import read_rows
 from belle.runs import read_run
@@ -35,7 +35,9 @@ class Config(Section):
     model: str = "embedded:smollm2-135m-instruct"
     """The base model."""
     sft: tuple[str, ...] = ()
-    """Overrides for the SFT stage, as key=value."""
+    """Overrides for the SFT stage, as key=value; those of `data` are the cleaning stage's, whose kept.jsonl is trained on."""
+    clean: tuple[str, ...] = ()
+    """Overrides for the cleaning stage, as key=value."""
     evaluate: tuple[str, ...] = ()
     """Overrides for both evaluations, as key=value."""
 
@@ -49,8 +51,16 @@ def stages(config: Config) -> list[tuple[str, ModuleType, Any]]:
         return heading, command, load(command.Config, find_recipe(verb, recipe) if recipe else None, overrides)
 
     tuned, base = f"model.path={out}/merged", f"model.path={config.model}"
+    data = [each for each in config.sft if each.startswith("data.")]
+    others = [each for each in config.sft if each not in data]
+    if _older(out):
+        cleaning, training = [], [*data, *others]
+    else:
+        cleaning = [stage("cleaning the data", clean, "demo", f"output_dir={out}/clean", *data, *config.clean)]
+        training = [f"data.path={out}/clean/kept.jsonl", *others]
     return [
-        stage("fine-tuning with LoRA", sft, "demo", base, f"output_dir={out}/sft", *config.sft),
+        *cleaning,
+        stage("fine-tuning with LoRA", sft, "demo", base, f"output_dir={out}/sft", *training),
         stage("merging the adapter", merge, None, f"model.path={out}/sft", f"output_dir={out}/merged"),
         stage("measuring the base model", evaluate, "demo", base, f"output_dir={out}/base", *config.evaluate),
         stage("measuring your model", evaluate, "demo", tuned, f"output_dir={out}/tuned", *config.evaluate),
@@ -70,12 +80,13 @@ def run(config: Config) -> None:
 
     started = time.monotonic()
     todo = stages(config)
-    logs.title("1 fetching the base model")
-    logs.say(f"{config.model}: {locate(config.model).base}")
-    logs.title("2 looking at the data")
-    _show_data(todo[0][2])
-    for number, (heading, command, recipe) in enumerate(todo, 3):
-        logs.title(f"{number} {heading}")
+    for number, (heading, command, recipe) in enumerate(todo, 1):
+        if command is sft:
+            logs.title("fetching the base model")
+            logs.say(f"{config.model}: {locate(config.model).base}")
+            logs.title("looking at the data")
+            _show_data(recipe)
+        logs.title(f"{number} of {len(todo)}: {heading}")
         command.run(recipe)
     out = Path(config.output_dir)
     logs.title("side by side")
@@ -84,6 +95,16 @@ def run(config: Config) -> None:
     logs.say(f"talk to it           belle chat {out}/merged")
     logs.say("train on your file   belle sft demo data.path=my.jsonl output_dir=runs/mine")
     logs.say(f"see what changed     open {out}/report.html in a browser")
+    if (out / "clean" / "report.html").is_file():
+        logs.say(f"see what was cleaned open {out}/clean/report.html")
+
+
+def _older(out: str) -> bool:
+    """Whether the folder holds a demo from before there was a cleaning stage: it goes on as it began."""
+    if not (Path(out) / "sft" / "run.json").is_file():
+        return False
+    data = read_run(Path(out) / "sft")["recipe"].get("data", {})
+    return bool(data.get("path") != f"{out}/clean/kept.jsonl")
 
 
 def _show_data(config: sft.Config) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from belle.config import Section
+from belle.curation.outline import NOT_OPTIONS
 from belle.curation.steps import Context, Limits
 from belle.errors import BelleError, nearest
 
@@ -30,9 +30,6 @@ TABLES: dict[Kind, str] = {
     "set step": "belle.curation.steps:SET_STEPS",
 }
 """Where each kind's table stands; a table is name -> `module:attribute`."""
-
-NOT_OPTIONS = ("context", "self")
-"""Parameters that are given by the pipeline, not by the recipe."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def read_steps(entries: Sequence[Any], seed: int = 0) -> tuple[Spec, ...]:
         before = [name for name, number in columns.items() if number < spec.number]
         mistakes += _refused(spec, before)
     if mistakes:
-        raise BelleError("\n".join(mistakes), "`belle clean --help` lists the steps; their options are in docs/verbs/clean.md")
+        raise BelleError("\n".join(mistakes), "`belle clean --help` lists the steps and their options")
     names = Counter(spec.name for spec in specs)
     return tuple(replace(s, label=f"{s.name} (step {s.number})") if names[s.name] > 1 else s for s in specs)
 
@@ -99,17 +96,6 @@ def read_steps(entries: Sequence[Any], seed: int = 0) -> tuple[Spec, ...]:
 def known_steps() -> dict[str, tuple[Kind, str]]:
     """Every step of belle: name -> (kind, `module:attribute`), in the order of the tables."""
     return {name: (kind, target) for kind, table in TABLES.items() for name, target in _import(table).items()}
-
-
-def describe(target: str) -> tuple[str, list[tuple[str, str, str]]]:
-    """(first line of a step's docstring, its options as (name, type, default)), for help and documentation."""
-    factory = _import(target)
-    summary = (inspect.getdoc(factory) or "").split("\n")[0]
-    rows = []
-    for name, (_, annotation, default) in _options(factory).items():
-        shown = "required" if default is inspect.Parameter.empty else _show(default)
-        rows.append((name, annotation if isinstance(annotation, str) else inspect.formatannotation(annotation), shown))
-    return summary, rows
 
 
 def _read_entry(entry: Any, position: int, seed: int, mistakes: list[str]) -> Spec | None:
@@ -246,11 +232,3 @@ def _import(target: str) -> Any:
     if not callable(found) and not isinstance(found, Mapping):
         raise BelleError(f"{target!r} is no function or class", "name a function of a record, or a class")
     return found
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, Section):
-        return "section"
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "absent"}[value]
-    return str(list(value) if isinstance(value, tuple | frozenset | set) else value) or '""'

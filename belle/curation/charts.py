@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -68,7 +69,10 @@ def score_chart(values: Mapping[str, int], limits: Mapping[str, float]) -> Histo
         most = max(values.values())
         rows = sorted(values.items(), key=lambda each: (-each[1], each[0]))
         return Histogram([], [], words=[(word or "none given", count, _percent(count, most)) for word, count in rows])
-    numbers = {float(key): count for key, count in values.items() if math.isfinite(float(key))}
+    numbers: Counter[float] = Counter()
+    for key, count in values.items():
+        if math.isfinite(float(key)):
+            numbers[float(key)] += count  # 0 and -0 are one
     if not numbers:
         return Histogram([], [], words=[("not scored", sum(values.values()), 100.0)])
     low, high = min(numbers), max(numbers)
@@ -86,10 +90,12 @@ def score_chart(values: Mapping[str, int], limits: Mapping[str, float]) -> Histo
     ]
     round_numbers = _round_numbers(real[0], real[-1], logarithmic)
     ticks = [(round(100 * (scale(value) - left) / (right - left), 2), f"{value:,.10g}") for value in round_numbers]
-    lines = [
-        (min(max(100 * (scale(limit) - left) / (right - left), 0.0), 100.0), f"{name} {limit:g}")
-        for name, limit in limits.items() if not logarithmic or limit > 0
-    ]  # fmt: skip
+    lines = []
+    for name, limit in limits.items():
+        if not logarithmic or limit > 0:
+            place = 100 * (scale(limit) - left) / (right - left)
+            beyond = " →" if place > 100 else " ←" if place < 0 else ""  # it lies outside what is drawn
+            lines.append((min(max(place, 0.0), 100.0), f"{name} {limit:g}{beyond}"))
     return Histogram(columns, ticks, lines)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from belle.curation.embeddings import EndpointEmbedder, ModelEmbedder, alike
+from belle.curation.embeddings import Embedder, EndpointEmbedder, ModelEmbedder, alike
 from belle.curation.items import Drop
 from belle.curation.keepers import duplicates
 from belle.curation.minhash import signatures
@@ -26,7 +26,9 @@ from belle.curation.shingles import Hashes, Numbers, fold_keys, shingle, shingle
 from belle.curation.steps import Context, Duplicate, Items
 from belle.curation.texts import Curated, answer_text, instruction_text, whole_text
 from belle.errors import BelleError
+from belle.inference.backend import connect
 from belle.records import Document
+from belle.sections import BackendSection
 
 Part = Literal["instruction", "answer", "both", "whole"]
 """What is compared: the user's turns, the assistant's, these two, or every turn but the system's (tools' too)."""
@@ -122,7 +124,7 @@ class NearDuplicates:
         return rows
 
     def decide(self, prepared: Iterable[NDArray[Any]], items: Items) -> Iterator[tuple[int, Drop]]:
-        """Which positions go; each for the most similar one that stays."""
+        """Which positions go; each for the most similar one that stays, a copy of a record that goes for the same one."""
         shards = [(np.ascontiguousarray(shard["sketch"]), shard[["digest", "length", "content"]].copy()) for shard in prepared]
         sketches = np.concatenate([sketch for sketch, _ in shards])
         rows = np.concatenate([row for _, row in shards])
@@ -161,9 +163,11 @@ class SemanticDuplicates:
         context: Context = _NO_CONTEXT,
     ) -> None:  # fmt: skip
         self.on, self.threshold, self.best = on, threshold, best
-        self._embed = (
-            EndpointEmbedder(base_url, model, context.variables.get(key_variable)) if base_url else ModelEmbedder(model, tokens)
-        )
+        if base_url is not None:
+            section = BackendSection(model=model, base_url=base_url, key_variable=key_variable)
+            self._embed: Embedder = EndpointEmbedder(connect(section, context.variables.get(key_variable)), model)
+        else:
+            self._embed = ModelEmbedder(model, tokens)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -220,7 +224,8 @@ def _ranked(rows: NDArray[Any], items: Items, best: str | None) -> Numbers:
             raise BelleError(f"the score {best!r} is a word ({words[0]!r}), so no record is the best by it", "name a number")
         scores = np.array(column, dtype=np.float64)
         keys.append(-np.where(np.isnan(scores), -np.inf, scores))
-    return np.lexsort(keys).astype(np.int64)
+    order: Numbers = np.lexsort(keys).astype(np.int64)
+    return order
 
 
 def _dropped(reason: str, gone: Numbers, kept: Numbers, items: Items, details: Sequence[str]) -> Iterator[tuple[int, Duplicate]]:

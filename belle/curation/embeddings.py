@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from belle.errors import BelleError, need
-
-if TYPE_CHECKING:
-    import httpx
+from belle.errors import BelleError
 
 Vectors = NDArray[np.float16]
+Embedder = Callable[[Sequence[str]], NDArray[np.float32]]
+"""[n] texts to [n, width] vectors of unit length."""
 _BLOCK = 1024
 _CLOSE = 1e-4
 """Similarities nearer to the threshold than this are computed once more, exactly."""
+
+
+class Embeds(Protocol):
+    """What an `EndpointEmbedder` asks: an `OpenAIBackend`, or anything that makes vectors of texts."""
+
+    def embed(self, texts: Sequence[str], /) -> list[list[float]]:
+        """[len(texts)][width]."""
+        ...
 
 
 class ModelEmbedder:
@@ -60,72 +66,42 @@ class ModelEmbedder:
 
 
 class EndpointEmbedder:
-    """Vectors from an endpoint that speaks OpenAI's protocol (`POST base_url/embeddings`).
+    """Vectors from an endpoint, through a client that waits and asks again as an endpoint needs (`inference/openai_backend.py`).
 
     Args:
-        base_url: such as http://127.0.0.1:8000/v1.
-        model: the endpoint's name of the model.
-        key: sent as a bearer token where there is one; it is never part of a message.
-        transport: for tests.
+        client: whatever has `embed(texts) -> list[list[float]]`, one vector a text, in their order.
+        model: the endpoint's name of the model, for messages.
     """
 
-    def __init__(
-        self, base_url: str, model: str, key: str | None = None, *, batch: int = 64, timeout: float = 120.0, retries: int = 6,
-        first_wait: float = 1.0, transport: httpx.BaseTransport | None = None,
-    ) -> None:  # fmt: skip
-        self.base_url, self.model, self.batch, self.retries, self.first_wait = base_url, model, batch, retries, first_wait
-        self._key, self._timeout, self._transport = key, timeout, transport
+    def __init__(self, client: Embeds, model: str) -> None:
+        self.client, self.model = client, model
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[n, width] of unit length; of no texts, a width is asked for with a word.
 
         Raises:
-            BelleError: the endpoint refuses, stays silent after all tries, or answers with something else.
+            BelleError: the endpoint refuses, stays silent after all tries, or answers with something else than vectors.
         """
-        rows = [self._ask(texts[i : i + self.batch]) for i in range(0, len(texts), self.batch)]
-        return unit(np.concatenate(rows)) if rows else self._ask(["text"])[:0]
-
-    def _ask(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        answer = self._post({"model": self.model, "input": list(texts), "encoding_format": "float"})
-        try:
-            data = sorted(answer["data"], key=lambda row: row["index"])
-            rows = np.array([row["embedding"] for row in data], dtype=np.float32)
-            right = rows.ndim == 2 and [row["index"] for row in data] == list(range(len(texts))) and np.isfinite(rows).all()
-        except (KeyError, TypeError, ValueError):
-            right = False
-        if not right:
-            raise BelleError(f"{self.base_url}: {self.model!r} did not answer with a vector for each text", "check its name")
-        return rows
-
-    def _post(self, body: dict[str, Any]) -> Any:
-        try:
-            import httpx
-        except ImportError:
-            raise need("httpx", "api", "an endpoint") from None
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        problem = ""
-        with httpx.Client(timeout=self._timeout, transport=self._transport, headers=headers) as client:
-            for attempt in range(self.retries + 1):
-                if attempt:
-                    time.sleep(min(60.0, self.first_wait * 2 ** (attempt - 1)))
-                try:
-                    response = client.post(f"{self.base_url.rstrip('/')}/embeddings", json=body)
-                    if response.status_code == 200:
-                        return response.json()
-                except (httpx.TransportError, ValueError) as error:
-                    problem = f"{type(error).__name__}: {error}"
-                    continue
-                problem = f"{response.status_code}: {response.text[:200]}"
-                if response.status_code not in (408, 409, 429) and response.status_code < 500:
-                    break
-        raise BelleError(f"{self.base_url}/embeddings: {problem}", "check base_url, model and key_variable")
+        rows = self.client.embed(list(texts) or ["text"])
+        widths = sorted({len(row) for row in rows})
+        asked, fix = max(1, len(texts)), "is it a model for embeddings?"
+        if len(rows) != asked or len(widths) != 1 or not widths[0]:
+            found = f"{len(rows)} vectors of {' and '.join(map(str, widths))} numbers"
+            raise BelleError(f"{self.model!r} answers with {found} for {asked} texts: not a vector for each", fix)
+        with np.errstate(over="ignore"):
+            vectors = np.array(rows, dtype=np.float32)
+        if not np.isfinite(vectors).all():
+            raise BelleError(f"{self.model!r} answers with vectors that hold nan or infinity", fix)
+        return unit(vectors[: len(texts)])
 
 
 def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """The vectors at length 1; a vector of zeros stays one."""
     vectors = vectors.astype(np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    out = np.zeros_like(vectors)
+    np.divide(vectors, lengths, out=out, where=lengths > 0)
+    return out
 
 
 def alike(vectors: Vectors, order: NDArray[np.int64], threshold: float) -> Iterator[tuple[int, int, float]]:
@@ -164,7 +140,7 @@ def _cosines(
     vectors: Vectors, a: NDArray[np.int64], b: NDArray[np.int64], left: NDArray[np.float32], threshold: float
 ) -> NDArray[np.float64]:
     """[len(a), len(b)] of unit vectors. Which are at the threshold does not hang on how a matrix product was cut."""
-    cosine = (left @ vectors[b].astype(np.float32).T).astype(np.float64)
+    cosine: NDArray[np.float64] = (left @ vectors[b].astype(np.float32).T).astype(np.float64)
     x, y = np.nonzero(np.abs(cosine - threshold) < _CLOSE)
     for i in range(0, len(x), _BLOCK):
         some = slice(i, i + _BLOCK)

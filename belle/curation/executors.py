@@ -7,6 +7,8 @@ them give the same files, because a task writes its shard's file itself and look
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -20,6 +22,8 @@ from typing import Any, Protocol
 from belle.errors import BelleError, need
 
 Task = Callable[[int], dict[str, Any]]
+
+_AGAIN = "lower workers or shard, and give the same command again: it goes on from here"
 
 
 class Executor(Protocol):
@@ -75,8 +79,7 @@ class Processes:
                 for future in done:
                     yield future.result()
         except BrokenProcessPool as error:
-            fix = "lower workers or shard, and give the same command again: it goes on from here"
-            raise BelleError("a worker process was killed, most likely because memory ran out", fix) from error
+            raise BelleError("a worker process was killed, most likely because memory ran out", _AGAIN) from error
 
     def __enter__(self) -> Processes:
         return self
@@ -100,11 +103,12 @@ class Processes:
 
 
 class Ray:
-    """A Ray cluster: the one that `ray.init` finds, else one on this machine. The run folder must be on a disk that all share."""
+    """Ray Data on a cluster: the one that `ray.init` finds, else one on this machine. The run folder must be on a shared disk."""
 
     def __init__(self, workers: int) -> None:
         try:
             import ray
+            import ray.data
         except ImportError as error:
             raise need("ray", "ray", "executor=ray") from error
         self.ray, self.workers = ray, workers
@@ -112,24 +116,24 @@ class Ray:
 
     def run(self, task: Task, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
         """See `Executor.run`."""
+        rows = [{"shard": shard} for shard in shards]
+        if not rows:
+            return
         if not self.ray.is_initialized():
-            self.ray.init(num_cpus=None, log_to_driver=False, include_dashboard=False)
-        remote = self.ray.remote(max_retries=2)(_call)
-        shared = self.ray.put(task)
-        rest = iter(shards)
-        waiting: list[Any] = []
-        while True:
-            while len(waiting) < 2 * self.workers and (shard := next(rest, None)) is not None:
-                waiting.append(remote.remote(shared, shard))
-            if not waiting:
-                return
-            done, waiting = self.ray.wait(waiting, num_returns=1)
-            try:
-                yield self.ray.get(done[0])
-            except self.ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, BelleError):
-                    raise error.cause from error
-                raise
+            self.ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are told by us, once
+        self.ray.data.DataContext.get_current().enable_progress_bars = False
+        data = self.ray.data.from_items(rows, override_num_blocks=len(rows))
+        pool = self.ray.data.TaskPoolStrategy(size=self.workers)
+        lost = (self.ray.exceptions.WorkerCrashedError, self.ray.exceptions.OutOfMemoryError)
+        try:
+            for row in data.map(_call, fn_args=(task,), num_cpus=1, compute=pool).iter_rows():
+                result = json.loads(row["result"])
+                if "error" in result:
+                    raise BelleError(*result["error"])
+                yield result
+        except lost as error:
+            raise BelleError("a worker of Ray was killed, most likely because memory ran out", _AGAIN) from error
 
     def __enter__(self) -> Ray:
         return self
@@ -154,8 +158,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _call(task: Task, shard: int) -> dict[str, Any]:
-    return task(shard)
+def _call(row: dict[str, Any], task: Task) -> dict[str, str]:
+    """A row of Ray Data: what the task gives back, as JSON, since Ray would want one schema for all shards."""
+    try:
+        return {"result": json.dumps(task(int(row["shard"])))}
+    except BelleError as error:
+        return {"result": json.dumps({"error": [error.message, error.fix]})}
 
 
 def _start_worker(life: Any) -> None:

@@ -5,28 +5,29 @@ does not pull in texts that are unlike the one that stays, as clusters by union-
 texts and their ranks alone. Pairs that share a band are candidates, their sketches rule most of them out, and what is left
 is measured on the shingles themselves.
 
-Time stays near to linear where a bucket of a band is huge. If its texts are duplicates, its best goes against all others and
-few are left after a round. If they only share a boilerplate, pairs are looked for by their rarest shingles
-(`prefix_join.py`), which is exact: no pair of the bucket is lost.
+Time stays near to linear where a bucket of a band is huge. Its texts are a crowd, and of a crowd only those that stay are
+measured with the others, which are looked for by their rarest shingles (`prefix_join.py`): that is exact, and finds little
+where texts share a boilerplate and no more. Where all texts of a crowd are just below the threshold to each other, every pair
+must be measured, here as in any other way: time is then quadratic in the crowd, memory is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from belle.curation.minhash import Bands, Signatures, estimates, surely_below
-from belle.curation.prefix_join import prefix_pairs
+from belle.curation.prefix_join import PrefixIndex
 from belle.curation.shingle_store import Sets
 from belle.curation.shingles import Hashes, Numbers, mix
 
 SMALL = 48
 """The largest bucket all pairs of which are candidates one by one."""
-_PROGRESS = 0.1
 _PAIRS_AT_ONCE = 2_000_000
+_WINDOW = 4096
 
 
 class Dropped(NamedTuple):
@@ -35,6 +36,23 @@ class Dropped(NamedTuple):
     text: Numbers
     kept: Numbers
     similarity: NDArray[np.float64]
+
+
+class Edges(NamedTuple):
+    """Pairs of ranks at the threshold or above, and their similarity; all [m], `better` rising where they are cut."""
+
+    better: Numbers
+    worse: Numbers
+    similarity: NDArray[np.float64]
+
+    def between(self, low: int, high: int) -> Edges:
+        """Those whose better rank is low or more and below high."""
+        first, last = np.searchsorted(self.better, (low, high)).tolist()
+        return Edges(self.better[first:last], self.worse[first:last], self.similarity[first:last])
+
+    def where(self, chosen: NDArray[np.bool_]) -> Edges:
+        """Some of them."""
+        return Edges(self.better[chosen], self.worse[chosen], self.similarity[chosen])
 
 
 def duplicates(order: Numbers, digests: Hashes, sketches: Signatures, threshold: float, sets: Sets) -> Dropped:
@@ -68,89 +86,96 @@ def _greedy(order: Numbers, sketches: Signatures, threshold: float, sets: Sets) 
     floor = surely_below(threshold, sketches.shape[1])
     into = np.full(len(order), -1, dtype=np.int64)
     alike = np.ones(len(order))
-    undecided = np.arange(len(order))
-    large = True
-    while large and len(undecided):
-        blocked, large = _blocked(bands, sketches, order, undecided)
-        if not large:
-            undecided = undecided[blocked >= 1]
-            break
-        before = len(undecided)
-        free = np.zeros(len(order), dtype=bool)
-        free[undecided[blocked == 0]] = True
-        _drop(_leader_pairs(bands, sketches, order, undecided, free), order, sketches, floor, threshold, sets, into, alike)
-        undecided = undecided[(blocked >= 1) & (into[undecided] < 0)]
-        if before - len(undecided) < _PROGRESS * before:
-            break
-    found = [np.zeros(0, dtype=np.int64)]
-    for a, b in _all_pairs(bands, sketches, order, undecided, threshold, sets):
-        likely = estimates(sketches, order[undecided[a]], order[undecided[b]]) >= floor
-        found.append(undecided[a[likely]] * len(order) + undecided[b[likely]])
-    codes = np.unique(np.concatenate(found))
-    better, worse = codes // max(len(order), 1), codes % max(len(order), 1)
-    similarity = sets.similarities(order[better], order[worse])
-    edges = similarity >= threshold
-    _first_independent(better[edges], worse[edges], similarity[edges], into, alike)
+
+    def near(better: Numbers, worse: Numbers) -> Edges:
+        similarity = sets.similarities(order[better], order[worse])
+        edge = similarity >= threshold
+        return Edges(better[edge], worse[edge], similarity[edge])
+
+    def likely(better: Numbers, worse: Numbers) -> tuple[Numbers, Numbers]:
+        maybe = estimates(sketches, order[better], order[worse]) >= floor
+        return better[maybe], worse[maybe]
+
+    def keys() -> Iterator[Hashes]:
+        return (bands.keys(sketches, band)[order] for band in range(bands.count))
+
+    shared, crowded = _company(keys(), len(order))
+    edges = _edges((likely(a, b) for a, b in _pairs(keys(), shared, crowded)), len(order), near)
+    crowd = np.flatnonzero(crowded)
+    index = PrefixIndex(sets.get(order[crowd]), threshold)
+    begin = low = 0
+    while low < len(order):
+        window = np.arange(begin, min(begin + _WINDOW, len(crowd)))
+        open_ = window[into[crowd[window]] < 0]
+        taken, x, y = index.later(open_)
+        begin = int(open_[taken]) if taken < len(open_) else begin + len(window)
+        high = int(crowd[begin]) if begin < len(crowd) else len(order)
+        own = edges.between(low, high)
+        a, b = likely(crowd[x], crowd[y])
+        inside = own.worse < high
+        _let_go([own.where(inside), near(a[b < high], b[b < high])], into, alike)
+        beyond = (b >= high) & (into[a] < 0)
+        _let_go([own.where(~inside), near(a[beyond], b[beyond])], into, alike)
+        low = high
     return into, alike
 
 
-def _blocked(bands: Bands, sketches: Signatures, order: Numbers, undecided: Numbers) -> tuple[Numbers, bool]:
-    """Whether a better undecided text shares a bucket: 0 for none; 1 also for the best of a bucket where none is large."""
-    blocked = np.zeros(len(undecided), dtype=np.int64)
-    shared = np.zeros(len(undecided), dtype=bool)
-    large = False
-    mine = sketches[order[undecided]]
-    for band in range(bands.count):
-        by_key, starts, sizes = _buckets(bands.keys(mine, band))
-        large = large or bool((sizes > SMALL).any())
-        leaders = np.repeat(by_key[starts], sizes)
-        blocked[by_key[leaders != by_key]] = 1
+def _company(keys: Iterable[Hashes], count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether a rank shares a bucket with another one; whether it is in a large bucket. `keys` has [count] for each band."""
+    shared, crowded = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    for band in keys:
+        by_key, sizes = _buckets(band)
         shared[by_key[np.repeat(sizes > 1, sizes)]] = True
-    return (blocked if large else shared.astype(np.int64)), large
+        crowded[by_key[np.repeat(sizes > SMALL, sizes)]] = True
+    return shared, crowded
 
 
-def _leader_pairs(bands: Bands, sketches: Signatures, order: Numbers, undecided: Numbers, free: NDArray[np.bool_]) -> Numbers:
-    """Codes `leader * n + member` for the buckets whose best text is free of better ones."""
-    found = [np.zeros(0, dtype=np.int64)]
-    mine = sketches[order[undecided]]
-    for band in range(bands.count):
-        by_key, starts, sizes = _buckets(bands.keys(mine, band))
-        leaders, members = undecided[np.repeat(by_key[starts], sizes)], undecided[by_key]
-        pairs = free[leaders] & (leaders != members)
-        found.append(leaders[pairs] * len(order) + members[pairs])
-        if sum(map(len, found)) > _PAIRS_AT_ONCE:
-            found = [np.unique(np.concatenate(found))]
-    return np.unique(np.concatenate(found))
+def _pairs(keys: Iterable[Hashes], shared: NDArray[np.bool_], crowded: NDArray[np.bool_]) -> Iterator[tuple[Numbers, Numbers]]:
+    """Pairs of ranks (better, worse) that share a bucket that is not large, but those within the crowd."""
+    some = np.flatnonzero(shared)
+    for band in keys:
+        by_key, sizes = _buckets(band[some])
+        by_key = some[by_key]
+        bucket = np.repeat(np.arange(len(sizes)), sizes)
+        bucket[np.repeat(sizes > SMALL, sizes)] = -1
+        for distance in range(1, SMALL):
+            at = np.flatnonzero((bucket[distance:] == bucket[:-distance]) & (bucket[distance:] >= 0))
+            if not len(at):
+                break
+            better, worse = by_key[at], by_key[at + distance]
+            apart = ~(crowded[better] & crowded[worse])
+            yield better[apart], worse[apart]
 
 
-def _drop(
-    codes: Numbers, order: Numbers, sketches: Signatures, floor: float, threshold: float, sets: Sets,
-    into: Numbers, alike: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Let go, in place, the members of pairs whose leader stays; each for the leader that it is most like."""
-    leaders, members = codes // len(order), codes % len(order)
-    likely = estimates(sketches, order[leaders], order[members]) >= floor
-    leaders, members = leaders[likely], members[likely]
-    similarity = sets.similarities(order[leaders], order[members])
-    near = similarity >= threshold
-    leaders, members, similarity = leaders[near], members[near], similarity[near]
-    last = np.lexsort((-leaders, similarity))  # where several write, the last one stands
-    into[members[last]] = leaders[last]
-    alike[members[last]] = similarity[last]
+def _edges(pairs: Iterable[tuple[Numbers, Numbers]], count: int, near: Callable[[Numbers, Numbers], Edges]) -> Edges:
+    """Those of the pairs that are near, each once, by the rank of the better. Measured whenever many have come together."""
+    none = np.zeros(0, dtype=np.int64)
+    found, waiting = [near(none, none)], [none]
+    for better, worse in pairs:
+        waiting.append(better * count + worse)
+        if sum(map(len, waiting)) > _PAIRS_AT_ONCE:
+            waiting = [np.unique(np.concatenate(waiting))]  # most have come from several bands
+            if len(waiting[0]) > _PAIRS_AT_ONCE // 2:
+                found.append(near(*np.divmod(waiting[0], count)))
+                waiting = [none]
+    if count:
+        found.append(near(*np.divmod(np.unique(np.concatenate(waiting)), count)))
+    better, worse, similarity = (np.concatenate(column) for column in zip(*found, strict=True))
+    _, first = np.unique(better * count + worse, return_index=True)
+    return Edges(better[first], worse[first], similarity[first])
 
 
-def _first_independent(
-    better: Numbers, worse: Numbers, similarity: NDArray[np.float64], into: Numbers, alike: NDArray[np.float64]
-) -> None:
-    """Go through the pairs by the rank of the worse: it goes for the most similar better one that stays. In place."""
+def _let_go(several: Sequence[Edges], into: Numbers, alike: NDArray[np.float64]) -> None:
+    """Go through the edges by the rank of the worse: it goes for the most similar better one that stays. In place."""
+    better, worse, similarity = (np.concatenate(column) for column in zip(*several, strict=True))
     by_worse = np.lexsort((better, -similarity, worse))
     for a, b, j in zip(better[by_worse].tolist(), worse[by_worse].tolist(), similarity[by_worse].tolist(), strict=True):
-        if into[b] < 0 and into[a] < 0:
+        if into[a] < 0 and (into[b] < 0 or j > alike[b]):
             into[b], alike[b] = a, j
 
 
-def _buckets(keys: Hashes) -> tuple[Numbers, Numbers, Numbers]:
-    """Places sorted by key, rising within one; where each bucket starts; how many are in it.
+def _buckets(keys: Hashes) -> tuple[Numbers, Numbers]:
+    """Places sorted by key, rising within one; how many are in each bucket.
 
     The place takes the low bits of a number, a hash of the key the rest (44 bits of a million texts): one sort of whole
     numbers, five times as quick as sorting places by keys. Two keys that fall together only make candidates in vain.
@@ -163,31 +188,4 @@ def _buckets(keys: Hashes) -> tuple[Numbers, Numbers, Numbers]:
     by_key = (packed & mask).view(np.int64)
     packed >>= low
     starts = np.flatnonzero(np.concatenate((np.ones(min(len(keys), 1), dtype=bool), packed[1:] != packed[:-1])))
-    return by_key, starts, np.diff(starts, append=len(keys))
-
-
-def _all_pairs(
-    bands: Bands, sketches: Signatures, order: Numbers, undecided: Numbers, threshold: float, sets: Sets
-) -> Iterator[tuple[Numbers, Numbers]]:
-    """Pairs of places in `undecided` (better, worse) that share a bucket; of large buckets those that may be near."""
-    mine = sketches[order[undecided]]
-    crowded = np.zeros(len(undecided), dtype=bool)
-    for band in range(bands.count):
-        by_key, _, sizes = _buckets(bands.keys(mine, band))
-        crowded[by_key[np.repeat(sizes > SMALL, sizes)]] = True
-        yield from _small_pairs(by_key, sizes)
-    members = np.flatnonzero(crowded)
-    if len(members):
-        for x, y in prefix_pairs(sets.get(order[undecided[members]]), threshold):
-            yield members[x], members[y]
-
-
-def _small_pairs(by_key: Numbers, sizes: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
-    """All pairs of places (better, worse) within the buckets that are not large."""
-    bucket = np.repeat(np.arange(len(sizes)), sizes)
-    bucket[np.repeat(sizes > SMALL, sizes)] = -1
-    for distance in range(1, SMALL):
-        at = np.flatnonzero((bucket[distance:] == bucket[:-distance]) & (bucket[distance:] >= 0))
-        if not len(at):
-            break
-        yield by_key[at], by_key[at + distance]
+    return by_key, np.diff(starts, append=len(keys))

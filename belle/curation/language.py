@@ -14,6 +14,8 @@ from belle.data.letters import CODE_BLOCK, HAN, HAN_WEIGHT
 from belle.errors import BelleError
 
 _HAN = re.compile(f"[{HAN}]")
+LONE = re.compile("([\ud800-\udfff]+)")
+"""Lone surrogates, which broken JSON has and OpenCC cannot take."""
 _KANA = re.compile(r"[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff\uff66-\uff9d]")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 _LATIN = re.compile(r"[A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]")
@@ -36,7 +38,7 @@ _SCRIPTS = {
 }
 _THIRD = {code: re.compile(f"[{span}]") for code, span in _SCRIPTS.items()}
 _CYRILLIC_ARABIC = re.compile("[\u0400-\u04ff\u0600-\u06ff\u0750-\u077f]")
-_NOISE = re.compile(r"https?://\S+|www\.\S+|[\w.+-]+@[\w.-]+|<[^<>\n]{1,200}>|\\[a-z]+|\$[^$\n]{1,200}\$")
+_NOISE = re.compile(r"https?://\S+|www\.\S+|(?<![\w.+-])[\w.+-]+@[\w.-]+|<[^<>\n]{1,200}>|\\[a-z]+|\$[^$\n]{1,200}\$")
 
 LATIN_LANGUAGES = (
     "en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "no", "fi", "pl", "cs", "sk", "hu", "ro", "tr", "vi",
@@ -107,7 +109,8 @@ def simplified(text: str) -> str:
     """A Chinese text in simplified characters, for patterns that are written in them; the same text where it has no others."""
     if text.isascii() or not _forms()[0].search(text):
         return text
-    return str(_converter("t2s").convert(text))
+    convert = _converter("t2s").convert
+    return "".join(part if n % 2 else convert(part) for n, part in enumerate(LONE.split(text)))
 
 
 def chinese_only(text: str) -> bool:

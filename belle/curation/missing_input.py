@@ -59,7 +59,7 @@ _PLACEHOLDER = re.compile(
     r"|code)(?: here)?\s*[\]>]",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"^\s*[\w\u4e00-\u9fff（）() ]{1,20}[:：]\s*$", re.MULTILINE)
+_LABEL = re.compile(r"^[^\S\n]*[\w\u4e00-\u9fff（）() ]{1,20}[:：]\s*$", re.MULTILINE)
 _QUOTED = re.compile(
     r"“[^“”]+”|\"[^\"]+\"|「[^「」]{2,}」|‘[^‘’]{2,}’|『[^『』]{2,}』|(?<!\w)'[^'\n]{2,}'(?!\w)|《[^《》]{1,40}》|`[^`]+`|```",
     re.DOTALL,
@@ -72,7 +72,7 @@ _ASKS_BACK = re.compile(
     re.IGNORECASE,
 )
 _NO_INPUT = re.compile(
-    r"<\s*(?:无输入|空|no\s*[-_]?\s*input|none|empty)\s*>|^\s*(?:(?:输入|input)\s*[:：]\s*)?(?:无|无输入|none|n/a"
+    r"<\s*(?:无输入|空|no\s*[-_]?\s*input|none|empty)\s*>|^[^\S\n]*(?:(?:输入|input)\s*[:：]\s*)?(?:无|无输入|none|n/a"
     r"|no input)[。.]?\s*$",
     re.IGNORECASE | re.MULTILINE,
 )

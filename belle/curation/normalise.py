@@ -104,8 +104,15 @@ class Simplify:
         """One text in simplified characters. Japanese and Korean texts are left alone: their characters are not Chinese ones."""
         if text.isascii() or _KANA_HANGUL.search(text):
             return text
-        convert = _converter(self.config).convert
+        whole = _converter(self.config).convert
+
+        def convert(part: str) -> str:
+            return "".join(each if n % 2 else whole(each) for n, each in enumerate(_LONE.split(part)))
+
         return outside_code(text, convert) if self.keep_code else convert(text)
+
+
+_LONE = re.compile("([\ud800-\udfff]+)")  # OpenCC cannot take lone surrogates
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:

@@ -67,7 +67,7 @@ class Novelty:
             self._add_some(texts[i : i + 8 * _RUN], keys[i : i + 8 * _RUN])
 
     def nearest(self, text: str) -> tuple[float, str] | None:
-        """(Jaccard similarity, key) of the most similar text so far, the earliest of equals; None where none reaches the threshold."""
+        """(similarity, key) of the most similar text so far, the earliest of equals; None where all are below the threshold."""
         query = self._shingles([text])[0]
         if len(query) < 2:
             return None  # an empty text

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from belle import logs
-from belle.curation import portrait
+from belle.curation import portrait, variety
 from belle.curation.catalogue import Spec
 from belle.curation.executors import Executor, OneProcess, Task
 from belle.curation.items import Drop, Item
@@ -82,6 +82,8 @@ class Outcome:
     files: list[tuple[str, int]]
     noticed: dict[str, int]
     """What reading mended or passed over."""
+    variety: dict[str, Any] = field(default_factory=dict)
+    """Of `variety.compare`; empty where nothing is left."""
 
 
 def read_into_shards(stream: RecordStream[Any], folder: Path, size: int) -> None:
@@ -94,19 +96,23 @@ def read_into_shards(stream: RecordStream[Any], folder: Path, size: int) -> None
         part.mkdir()
         kept: list[Item] = []
         dropped: list[tuple[int, dict[str, Any], int]] = []
+        reasons: Counter[str] = Counter()
         shards = 0
 
         def close() -> None:
             nonlocal shards
-            write_shard(shard_path(part, shards), {"in": len(kept) + len(dropped), "kept": len(kept)}, kept, dropped)
+            summary = {"in": len(kept) + len(dropped), "kept": len(kept), "reasons": dict(reasons)}
+            write_shard(shard_path(part, shards), summary, kept, dropped)
             shards += 1
-            kept.clear()
-            dropped.clear()
+            for each in (kept, dropped, reasons):
+                each.clear()
 
         started = time.perf_counter()
         for index, found in enumerate(stream):
             if isinstance(found, dict):
-                row = {"source": found["source"], "step": "read", "reason": "malformed", "detail": found["reason"]}
+                why = "empty" if found.get("empty") else "malformed"
+                reasons[why] += 1
+                row = {"source": found["source"], "step": "read", "reason": why, "detail": found["reason"]}
                 dropped.append((index, row | {"row": found["row"]}, -1))
             else:
                 kept.append(Item(index, found))
@@ -141,8 +147,7 @@ class Cleaning:
                 self.work, group, self.context, self.seed, self.examples,
                 first=group is self.groups[0], last=group is self.groups[-1],
             )  # fmt: skip
-            names = ", ".join(spec.label for spec in group.specs) or "reading again"
-            summaries = self._over_shards(executor if not group.alone else OneProcess(), work, stages[-1].after, names)
+            summaries = self._over_shards(executor if not group.alone else OneProcess(), work, stages[-1].after, _name(group))
             for position, spec in enumerate(group.specs):
                 stages.append(_stage(spec.label, kinds[spec.label], [s["steps"][position] for s in summaries], self.examples))
             if group.set_step:
@@ -158,7 +163,12 @@ class Cleaning:
         )
         noticed = read_json(self.work / READ / "read.json")["counts"]
         before, after = portrait.add(s["before"] for s in first), portrait.add(s["after"] for s in last)
-        return Outcome(stages, before, after, self.files(), noticed)
+        came, left = ShardItems(self.work / READ), ShardItems(self.work / self.groups[-1].folder)
+        with logs.doing("compared the diversity"):
+            varied = variety.compare(came, left, self.seed)
+        came.close()
+        left.close()
+        return Outcome(stages, before, after, self.files(), noticed, varied)
 
     def files(self) -> list[tuple[str, int]]:
         """What was read: each file and how many records came from it."""
@@ -204,8 +214,11 @@ class Cleaning:
     def _read_stage(self) -> Stage:
         sizes = [read_summary(shard_path(self.work / READ, shard)) for shard in range(self.shards)]
         before, after = sum(s["in"] for s in sizes), sum(s["kept"] for s in sizes)
-        reasons = {"malformed": before - after} if before > after else {}
-        return Stage("read", "read", before, after, reasons, seconds=read_json(self.work / READ / "read.json")["seconds"])
+        reasons: Counter[str] = Counter()
+        for size in sizes:
+            reasons.update(size["reasons"])
+        seconds = read_json(self.work / READ / "read.json")["seconds"]
+        return Stage("read", "read", before, after, dict(sorted(reasons.items())), seconds=seconds)
 
     def _over_shards(self, executor: Executor, task: Task, records: int, name: str) -> list[dict[str, Any]]:
         found = []
@@ -249,6 +262,12 @@ def write_products(cleaning: Cleaning, stages: Sequence[Stage], folder: Path) ->
         rows = ({"source": str(i.record.source), "id": i.record.id, **writable_scores(i.scores)} for i in cleaning.kept())
         write_rows(folder / "scores.jsonl", rows)
     return products
+
+
+def _name(group: Group) -> str:
+    """A group as the progress bar calls it."""
+    labels = [spec.label for spec in group.specs] or ["reading again"]
+    return labels[0] if len(labels) == 1 else f"{labels[0]} to {labels[-1]} ({len(labels)} steps)"
 
 
 def _stage(label: str, kind: str, parts: Sequence[dict[str, Any]], examples: int) -> Stage:

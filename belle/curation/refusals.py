@@ -18,7 +18,7 @@ from belle.records import Document
 _NAMES = (
     r"chat\s*-?gpt|(?<![a-z])gpt\s*-?\s*(?:[2345](?:\.\d)?(?:o|v)?(?:[- ]?(?:turbo|mini))?)?|open\s*ai|text-davinci-00\d|文心一言"
     r"|文心大?模型|ernie\s*bot|通义千问|通义|qwen"
-    r"|讯飞星火|星火认知|星火大?模型|claude|anthropic|google\s*bard|bard|gemini|copilot|bing\s*chat|new\s*bing|llama\s*-?\d?"
+    r"|讯飞星火|星火认知|星火大?模型|claude|anthropic|google\s*bard|bard(?!['’]s)|gemini|copilot|bing\s*chat|new\s*bing|llama\s*-?\d?"
     r"|vicuna|alpaca"
     r"|chatglm|智谱清言|智谱|豆包|kimi"
     r"|月之暗面|deepseek|深度求索|混元(?:助手|大?模型)?|盘古大?模型|天工|百川|baichuan|moss|mistral|siri|小爱同学|小度|小冰"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 from belle.curation.items import Drop
 from belle.curation.rounds import rounds
 from belle.curation.texts import Curated
@@ -26,7 +24,7 @@ _ASKED = re.compile(
     re.IGNORECASE,
 )
 _SONG = re.compile(r"\b(?:verse|chorus|bridge)\b|副歌|主歌|歌词", re.IGNORECASE)
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+_ODD = 0x9E3779B97F4A7C15
 
 
 class Repetition:
@@ -106,13 +104,15 @@ def _runs(text: str) -> list[tuple[int, int, int]]:
     Equal n-grams and their nearest distances tell which periods there may be; the commonest are looked at character by character,
     since inside a long period an n-gram may come back sooner.
     """
+    import numpy as np
+
     size = len(text) - _GRAM + 1
     if size < 2:
         return []
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     keys = codes[:size].astype(np.uint64)
     for n in range(1, _GRAM):
-        keys = keys * _ODD + codes[n : n + size]
+        keys = keys * np.uint64(_ODD) + codes[n : n + size]
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
     equal = np.flatnonzero(ranked[1:] == ranked[:-1])

@@ -9,6 +9,7 @@ from typing import Any
 from belle.curation.charts import Histogram, length_chart, score_chart, shares
 from belle.curation.differences import left_out, marked, plain, visible
 from belle.curation.pipeline import Outcome, Stage
+from belle.curation.variety_tables import tables
 from belle.jsonl import write_text
 from belle.pages import page
 
@@ -26,7 +27,7 @@ def render(outcome: Outcome, info: Mapping[str, Any], title: str) -> str:
     scores = [(stage, chart) for stage in stages if (chart := _score(stage, info)) is not None]
     return page.render(
         PAGE, title, headline=headline(stages), written=str(info.get("finished") or info.get("started") or "")[:10],
-        stages=stages, rows=[_row(stage, stages[0].before) for stage in stages],
+        stages=stages, rows=_rows(stages, info),
         removed=[(stage, _reasons(stage)) for stage in stages if stage.reasons],
         edited=[(stage, [_edit(edit) for edit in stage.edits]) for stage in stages if stage.changed],
         scores=scores, before=outcome.before, after=outcome.after,
@@ -35,6 +36,7 @@ def render(outcome: Outcome, info: Mapping[str, Any], title: str) -> str:
         shares={name: shares(outcome.before[name], outcome.after[name]) for name in ("categories", "languages", "turns")},
         files=outcome.files, noticed=outcome.noticed, info=info, recipe=_recipe(info), again=_again(info, title),
         seconds=sum(stage.seconds for stage in stages), step_name=step_name, file_name=file_name,
+        **tables(outcome.variety, stages[0].before),
     )  # fmt: skip
 
 
@@ -50,14 +52,25 @@ def headline(stages: list[Stage]) -> list[str]:
     return ["Of ", f"{came:,}", " records ", f"{left:,}", f" stayed. {lost}: {why}."]
 
 
-def _row(stage: Stage, most: int) -> dict[str, Any]:
-    most = max(most, 1)
-    counts = stage.counts()
-    return {
-        "stage": stage, "gone": stage.before - stage.after, "kept_width": round(100 * stage.after / most, 3),
-        "gone_width": round(100 * (stage.before - stage.after) / most, 3), "pace": counts["records_per_second"],
-        "half": 2 * stage.after < stage.before,
-    }  # fmt: skip
+def _rows(stages: list[Stage], info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The waterfall; after reading, each stage is an entry of the recipe's steps."""
+    most = max(stages[0].before, 1)
+    entries = ["read", *info["recipe"]["steps"]]
+    return [
+        {
+            "stage": stage, "gone": stage.before - stage.after, "kept_width": round(100 * stage.after / most, 3),
+            "gone_width": round(100 * (stage.before - stage.after) / most, 3), "pace": stage.counts()["records_per_second"],
+            "half": 2 * stage.after < stage.before, "options": _options(entry),
+        }
+        for stage, entry in zip(stages, entries, strict=True)
+    ]  # fmt: skip
+
+
+def _options(entry: Any) -> str:
+    """What the recipe says about a step, in short."""
+    options = next(iter(entry.values())) if isinstance(entry, Mapping) else None
+    text = ", ".join(f"{key} {value}" for key, value in (options or {}).items())
+    return text if len(text) <= 90 else text[:88] + " …"
 
 
 def _reasons(stage: Stage) -> list[dict[str, Any]]:
@@ -77,6 +90,7 @@ def _example(row: Mapping[str, Any]) -> dict[str, Any]:
         return shown | {"text": plain(text), "more": left_out(text)}
     other = transcript(row["of_row"])
     mine, theirs = marked(text, other)
+    shown["detail"] = "" if text == other else row["detail"].removesuffix(f" with {row['of']}")
     return shown | {
         "text": visible(mine), "other": visible(theirs), "of": row["of"], "more": left_out(text),
         "more_other": left_out(other), "same": text == other,

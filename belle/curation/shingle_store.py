@@ -13,7 +13,7 @@ from belle.curation.shingles import Hashes, Numbers, jaccard
 
 SPILL = 1 << 27
 """Hashes of shingle sets held in memory: 1 GiB."""
-_LOADED_AT_ONCE = 8192
+_AT_ONCE = 8192
 
 
 class Sets:
@@ -36,13 +36,17 @@ class Sets:
     def similarities(self, a: Numbers, b: Numbers) -> NDArray[np.float64]:
         """[m] the exact Jaccard similarity of the pairs (a[i], b[i])."""
         self._need(np.concatenate((a, b)))
-        pairs = zip(a.tolist(), b.tolist(), strict=True)
-        return np.array([jaccard(self._known[x], self._known[y]) for x, y in pairs], dtype=np.float64)
+        out = np.empty(len(a), dtype=np.float64)
+        for i in range(0, len(a), _AT_ONCE):
+            some = slice(i, i + _AT_ONCE)
+            pairs = zip(a[some].tolist(), b[some].tolist(), strict=True)
+            out[some] = [jaccard(self._known[x], self._known[y]) for x, y in pairs]
+        return out
 
     def _need(self, numbers: Numbers) -> None:
         new = np.array([number for number in np.unique(numbers).tolist() if number not in self._known], dtype=np.int64)
-        for i in range(0, len(new), _LOADED_AT_ONCE):
-            some = new[i : i + _LOADED_AT_ONCE]
+        for i in range(0, len(new), _AT_ONCE):
+            some = new[i : i + _AT_ONCE]
             loaded = self._load(some)
             flat = self._put(np.concatenate(loaded))
             end = 0

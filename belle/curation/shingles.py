@@ -71,13 +71,22 @@ def shingle_hashes(text: str, size: int) -> Hashes:
     Raises:
         ValueError: size is below 1.
     """
-    return np.unique(shingle([text], size).hashes)
+    return _set(shingle([text], size).hashes)
 
 
 def shingle_sets(texts: Sequence[str], size: int) -> list[Hashes]:
     """`shingle_hashes` of each text."""
     shingled = shingle(texts, size)
-    return [np.unique(part) for part in np.split(shingled.hashes, shingled.starts[1:-1])] if texts else []
+    return [_set(part) for part in np.split(shingled.hashes, shingled.starts[1:-1])] if texts else []
+
+
+def _set(hashes: Hashes) -> Hashes:
+    """Sorted in place, then each once: on so few, twice as quick as `numpy.unique`."""
+    hashes.sort()
+    first = np.ones(len(hashes), dtype=bool)
+    np.not_equal(hashes[1:], hashes[:-1], out=first[1:])
+    once: Hashes = hashes[first]
+    return once
 
 
 def jaccard(a: Hashes, b: Hashes) -> float:
@@ -198,13 +207,15 @@ def _bare(text: str) -> str:
 def _table() -> NDArray[np.uint32]:
     """What each code point folds to, with its kind; `_HARD` where that depends on its neighbours or is more than one."""
     hard = {code for a, b in ((0x1160, 0x1200), (0xD7B0, 0xD800)) for code in range(a, b)}  # conjoining jamo
+    plain: dict[int, str] = {}
     table = np.zeros(_TABLE_END + 1, dtype=np.uint32)
     for code in range(_TABLE_END):
         char = chr(code)
         category = unicodedata.category(char)
         if category in ("Cn", "Co", "Cs"):
             continue
-        folded = unicodedata.normalize("NFKC", char).casefold()
+        plain[code] = unicodedata.normalize("NFKC", char)
+        folded = plain[code].casefold()
         if category[0] == "M" or len(folded) != 1:
             hard.add(code)
         else:
@@ -212,6 +223,8 @@ def _table() -> NDArray[np.uint32]:
         parts = unicodedata.decomposition(char).split()
         if len(parts) == 2 and parts[0][0] != "<":
             hard.add(int(parts[1], 16))
+    # Half-width sound marks and single jamo join no neighbour themselves, but what they become does.
+    hard |= {code for code, char in plain.items() if len(char) == 1 and ord(char) in hard}
     table[list(hard)] = _HARD
     table[_TABLE_END] = _HARD
     return table

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from belle.curation.catalogue import describe, known_steps, read_steps
+from belle.curation.catalogue import known_steps, read_steps
 from belle.curation.classify import asked, classify
 from belle.curation.diversity import VerbObjects, Vocabulary
 from belle.curation.items import Drop, Item, Score
 from belle.curation.language import identify
+from belle.curation.outline import describe
 from belle.curation.portrait import length_bin
 from belle.curation.shingles import fold_keys
 from belle.curation.steps import Context, Duplicate

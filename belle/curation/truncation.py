@@ -10,8 +10,8 @@ from belle.curation.texts import Curated
 from belle.data.letters import HAN
 from belle.records import Document
 
-_FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
-_CODE = re.compile(r"^\s*(?:```|~~~).*?^\s*(?:```|~~~)\s*$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)", re.MULTILINE)
+_CODE = re.compile(r"^[^\S\n]*(?:```|~~~).*?^[^\S\n]*(?:```|~~~)[^\S\n]*$", re.DOTALL | re.MULTILINE)
 _BARE_ITEM = re.compile(
     r"(?:^|\n)\s*(?:\(?\d{1,3}[.、)）]|[-*•]|#{1,6}|[（(][一二三四五六七八九十\d]+[)）]|[一二三四五六七八九十]、)\s*\Z"
 )
@@ -73,13 +73,13 @@ def truncation(text: str) -> str | None:
         return "open code block"
     if text.endswith(("```", "~~~")):
         return None
-    prose = _CODE.sub("\n", text)
-    if "\n" in prose and _BARE_ITEM.search(prose):
+    prose = _CODE.sub("\n", text).rstrip()
+    if "\n" in prose and _BARE_ITEM.match(prose.rsplit("\n", 1)[-1]):
         return "ends with the number of an item"
     says_something = _HAN.search(text) or len(_WORDS.findall(text)) >= 4
     if says_something and _OPEN_END.search(prose) and not _is_code(prose):
         return "ends on a comma or an opening"
-    if _TRAILERS.search(text):  # an emoji or a heart ends a sentence as a full stop does
+    if _TRAILERS.search(text[-1]):  # an emoji or a heart ends a sentence as a full stop does
         return None
     lines = [line for line in prose.split("\n") if line.strip()]
     if not lines or _ENDED.search(lines[-1]):

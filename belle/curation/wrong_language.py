@@ -105,7 +105,7 @@ _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’-][A-Za-z\u00c0-\u024f]+)*")
 _LOWER_WORD = re.compile(r"(?<![\w/.:\\-])[a-z\u00df-\u00ff]{2,}(?![\w/\\])")
 _CODE_LIKE = re.compile(
-    r"[{};=<>]\s*$|^\s*(?:def|class|import|from|for|if|return|SELECT|#include|public|function|var|let|const)\b|</\w+>",
+    r"[{};=<>]\s*$|^[^\S\n]*(?:def|class|import|from|for|if|return|SELECT|#include|public|function|var|let|const)\b|</\w+>",
     re.MULTILINE,
 )
 _QUOTED = re.compile(r"“[^“”\n]*”|\"[^\"\n]*\"|「[^「」\n]*」|‘[^‘’\n]*’|『[^『』\n]*』|《[^《》\n]*》")

@@ -9,7 +9,7 @@ from typing import Any
 
 from belle.data.rows import Row, kind
 from belle.data.transcript import is_open, is_transcript, read_transcript
-from belle.data.turns import MisfitError, conversation, message, messages, said, text, word
+from belle.data.turns import EmptyTextError, MisfitError, conversation, message, messages, said, text, word
 from belle.errors import BelleError
 from belle.records import Conversation, Document, Message
 
@@ -90,7 +90,7 @@ def plain_text(row: Row) -> Document:
     """{text}: a document for pre-training."""
     need_columns(row, "text")
     if not text(row["text"], "text").strip():
-        raise BelleError("text is empty")
+        raise EmptyTextError("text is empty")
     return Document(row["text"], word(row, "id"), word(row, "category"))
 
 

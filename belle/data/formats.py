@@ -18,7 +18,7 @@ from belle.config import shipped
 from belle.data import conversations, multiple_choice, preferences
 from belle.data.columns import Columns, suggest
 from belle.data.rows import SUFFIXES, Broken, Row, read, read_hub, readable
-from belle.data.turns import MisfitError
+from belle.data.turns import EmptyTextError, MisfitError
 from belle.errors import BelleError, nearest
 from belle.jsonl import dumps
 from belle.records import Conversation, Document, Preference, Record, Source
@@ -90,11 +90,14 @@ class RecordStream(Generic[R]):
     """The records of a `data:` section one by one, for what does not fit in memory; `load_records` is a list of them.
 
     Going through it gives records and, with `on_error: keep`, for each row left out its `Loaded.dropped` entry, in the order of
-    the data; it raises what `load_records` raises. `counts` and `files` are complete when it has come to its end.
+    the data; it raises what `load_records` raises. `counts` and `files` are complete when it has come to its end. With
+    `empty_texts`, a row whose one fault is an empty turn or text is such an entry too, whatever `on_error` says; it then has
+    `"empty": True`.
     """
 
-    def __init__(self, section: DataSection, kind: type[R]) -> None:
+    def __init__(self, section: DataSection, kind: type[R], empty_texts: bool = False) -> None:
         self.section: DataSection = section
+        self.empty_texts: bool = empty_texts
         self.kind: type[R] = kind
         self.counts: Counter[str] = Counter()
         self.files: list[tuple[str, int]] = []
@@ -123,6 +126,13 @@ class RecordStream(Generic[R]):
                 waiting.clear()
                 try:
                     record = replace(reader.record(row), source=source)
+                except EmptyTextError as error:
+                    if self.empty_texts:
+                        first_bad = first_bad or f"{source}: {error.message}"
+                        waiting.append({"source": str(source), "reason": error.message, "row": _writable(row), "empty": True})
+                    else:
+                        drop(BelleError(f"{source}: {error.message}", error.fix or _FIX), source, row)
+                    continue
                 except BelleError as error:
                     drop(BelleError(f"{source}: {error.message}", error.fix or _FIX), source, row)
                     continue

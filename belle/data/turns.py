@@ -37,6 +37,10 @@ class MisfitError(BelleError):
     """The row is not of this format at all; another may fit. Any other `BelleError` means: of this format, but bad."""
 
 
+class EmptyTextError(BelleError):
+    """Nothing is wrong with the row but that a turn or text of it is empty: `belle clean` counts it, all others stop."""
+
+
 def text(value: Any, name: str) -> str:
     """`value`, if it is a string that can be written as UTF-8; `name` is what the error calls it."""
     if not isinstance(value, str):
@@ -54,7 +58,7 @@ def said(role: Role, value: Any, name: str, calls: tuple[ToolCall, ...] = (), tr
     """A turn with this text; only a system turn, a tool's result and a turn that calls tools may be empty."""
     content = text(value, name)
     if (not content or content.isspace()) and not calls and role in ("user", "assistant"):
-        raise BelleError(f"{name} is empty, where a turn of the {role} must stand")
+        raise EmptyTextError(f"{name} is empty, where a turn of the {role} must stand")
     return Message(role, content, calls, train)
 
 

@@ -25,8 +25,10 @@ STEPS: tuple[Any, ...] = (
 
 def data_file(path: Path, texts: Sequence[str]) -> Path:
     """One conversation a line: the text is asked, and answered by its first half."""
+    halves = [text[: len(text) // 2] for text in texts]
     rows = [
-        {"messages": [{"role": "user", "content": t}, {"role": "assistant", "content": t[: len(t) // 2] or "-"}]} for t in texts
+        {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": half if half.strip() else "-"}]}
+        for text, half in zip(texts, halves, strict=True)
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -40,7 +42,7 @@ def clean(
     kind = options.pop("kind", Conversation)
     if not (work / READ).is_dir():
         work.mkdir(parents=True, exist_ok=True)
-        read_into_shards(RecordStream(DataSection(path=str(data), **options), kind), work / READ, shard)
+        read_into_shards(RecordStream(DataSection(path=str(data), **options), kind, empty_texts=True), work / READ, shard)
     cleaning = Cleaning(work, specs_of(steps), Context(folder / "steps"), 0, 2)
     with executor or OneProcess() as chosen:
         stages = cleaning.run(chosen)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from belle.curation import catalogue
-from belle.curation.catalogue import describe, read_steps
+from belle.curation.catalogue import read_steps
 from belle.curation.steps import Context, Limits
 from belle.errors import BelleError
 
@@ -115,8 +115,3 @@ def test_a_spec_travels_and_builds_its_step() -> None:
     step = spec.build(context)
     assert (step.seed, step.context) == (3, context)
     assert "secret" not in repr(context), "a key must not reach a log"
-
-
-def test_help_tells_what_a_step_does_and_takes() -> None:
-    assert describe("own_steps:too_short") == ("Removes texts with fewer characters than `least`.", [("least", "int", "5")])
-    assert describe("own_steps:Forbidden")[1] == [("words", "tuple[str, ...]", "required")]

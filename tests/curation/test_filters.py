@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from belle.curation.filters import FILTERS
 from belle.curation.items import Drop
 from belle.curation.normalise import EDITS
-from belle.records import Document
+from belle.records import Conversation, Document, Message
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import filters as benchmark
@@ -110,3 +111,16 @@ def test_a_record_without_faults_stays(name: str) -> None:
         "二胡有几根弦？", "二胡有两根弦，内弦一般定音为d¹，外弦定音为a¹。", "Thanks! And a violin?", "A violin has four strings."
     )
     assert BUILT[name](record) is None
+
+
+HOSTILE = [" " * 100_000 + "x", "\n" * 100_000 + "x", "a.a" * 33_000 + "@"]
+
+
+@pytest.mark.parametrize("name", ["truncated", "missing_input", "wrong_language"])
+@pytest.mark.parametrize("text", HOSTILE, ids=["spaces", "lines", "address"])
+def test_time_is_linear_in_a_hostile_text(name: str, text: str) -> None:
+    keeps = benchmark.build(name)
+    begin = time.perf_counter()
+    for question, answer in ((text, "好的。"), ("写一首诗", text)):
+        keeps(Conversation((Message("user", question), Message("assistant", answer))))
+    assert time.perf_counter() - begin < 2  # quadratic ones take from half a minute to hours

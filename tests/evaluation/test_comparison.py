@@ -7,8 +7,8 @@ from sample_runs import evaluation
 
 from belle.evaluation.comparison import Line, compare
 from belle.evaluation.headline import headline
-from belle.lineage import gather
 from belle.jsonl import read_json, read_rows, write_json, write_rows
+from belle.lineage import gather
 
 POOR = {"math": "It is two", "rewrite": "Do it", "generation": "?", "identity": "I am a robot"}
 
