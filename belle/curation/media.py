@@ -22,7 +22,9 @@ _SOUND_ZH = "音频|录音|语音|歌曲|音乐|mp3|旋律|曲子"
 _FILE_ZH = "文件|附件|pdf|excel|ppt|word文档|文档|表格|压缩包|幻灯片|csv"
 _LINK_ZH = "链接|网址|网页|网站|页面|url"
 _ANY_ZH = f"{_PICTURE_ZH}|{_FILM_ZH}|{_SOUND_ZH}|{_FILE_ZH}|{_LINK_ZH}"
-_URL = r"(?:https?://|www\.)[^\s，。；、）)”\"'<>]{1,400}"
+_IN_URL = r"[!#-&(*-;=?-~]"
+_URL = rf"(?:https?://|www\.){_IN_URL}{{1,400}}(?!{_IN_URL})"
+"""To its very end: an address of which any beginning would do makes the search quadratic."""
 
 _QUESTION = re.compile(
     "|".join(
