@@ -134,7 +134,7 @@ FAULTS = [
     ("a.jsonl", LINES.encode("utf-16"), "it is UTF-16: iconv"),
     ("a.jsonl", LINES.encode("gb18030"), "it may be GB18030: iconv"),
     ("a.jsonl.gz", b"no gzip", "cannot read"),
-    ("a.jsonl.gz", gzip.compress(LINES.encode())[:-12], "cannot read"),
+    ("a.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)[:-12], "cannot read"),
 ]
 
 
