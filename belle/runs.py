@@ -160,7 +160,10 @@ def _is_product(path: Path) -> bool:
     """Whether a file is what the run in its folder made."""
     if not path.is_file() or not (path.parent / "run.json").is_file():
         return False
-    products = read_run(path.parent).get("products")
+    try:
+        products = read_run(path.parent).get("products")
+    except BelleError:  # a run.json that is not belle's
+        return False
     return isinstance(products, dict) and path.name in products.values()
 
 

@@ -38,7 +38,7 @@ def merged(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("shape", [{"tied": True}, {"tied": False}, {"tied": True, "padded": 12}, {"tied": False, "padded": 12}])
 def test_an_ordinary_reader_gets_the_logits_of_the_pair(tmp_path: Path, shape: dict[str, Any]) -> None:
-    pair = load_model(ModelSection(path=str(trained(tmp_path, **shape))))
+    pair = load_model(ModelSection(path=str(trained(tmp_path, **shape)), dtype="float32"))
     folder = merged(tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(folder)
     ids = torch.randint(10, 400, (2, 9))
@@ -65,7 +65,7 @@ def test_type_template_and_end_tokens_stay(tmp_path: Path) -> None:
 
 
 def test_an_adapter_on_a_tied_head_unties_it(tmp_path: Path) -> None:
-    pair = load_model(ModelSection(path=str(trained(tmp_path, "lora.targets=[q_proj, lm_head]"))))
+    pair = load_model(ModelSection(path=str(trained(tmp_path, "lora.targets=[q_proj, lm_head]")), dtype="float32"))
     plain = AutoModelForCausalLM.from_pretrained(merged(tmp_path))
     assert plain.config.tie_word_embeddings is False
     ids = torch.randint(10, 400, (1, 9))
