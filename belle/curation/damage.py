@@ -21,7 +21,7 @@ _CONTROLS = re.compile(
     "\ufdd0-\ufdef\ufffe\uffff\ue000-\uf8ff\ud800-\udfff]"
 )
 _LOST = re.compile(
-    "\ufffd|锟斤拷|(?:烫){6,}|(?:屯){6,}|锘匡|銆[\u0080-\u9fff]?銆|(?:\\?{3,}[\u4e00-\u9fff]){2,}|(?<=[a-z0-9.,])Â(?=[\\s.,]|$)"
+    "\ufffd|锟斤拷|(?:烫){6,}|(?:屯){6,}|锘匡|銆[\u0080-\u9fff]?銆|(?<!\\?)(?:\\?{3,}[\u4e00-\u9fff]){2,}|(?<=[a-z0-9.,])Â(?=[\\s.,]|$)"
 )
 
 # The bytes 80-BF as Windows-1252 shows them; where it has no character, Latin-1 shows a C1 control.
@@ -96,7 +96,22 @@ def _utf8(run: str) -> str | None:
         text = data.decode()
     except UnicodeDecodeError:
         return None
-    return text if all(char.isprintable() or char.isspace() for char in text) else None
+    if not all(char.isprintable() or char.isspace() for char in text):
+        return None
+    return text if len(text) > 1 or _sure_alone(run, text) else None
+
+
+def _sure_alone(run: str, mended: str) -> bool:
+    """Whether a run that mends to a single character is damage.
+
+    A letter or a sign before a space or a mark may be just that: `3 ×` and a no-break space would be a Hebrew letter, `café` and
+    the space and » of a French quotation a Chinese one. Â and Ã before another sign are not written by anybody.
+    """
+    if run[0] in "ÂÃ":
+        return True
+    if run[0] in "ÄÅ":
+        return run[1] not in "\xa0»…’”–—"
+    return mended[0] in "\u200b\ufeff" or "\u2010" <= mended[0] <= "\u22ff" or mended[0] >= "\uff01"
 
 
 def _gbk_text(run: str) -> bool:

@@ -63,6 +63,9 @@ _ORPHAN = re.compile(
 _WORD = re.compile(r"[\u3400-\u9fff]\W*[\u3400-\u9fff\w]|[^\W\d_]{2}")
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF10, 0xFF5B) if chr(code - 0xFEE0).isalnum()}
 
+_MOST = 100
+"""Each rewriting takes a pass over the text; one that names models more often asks none of them, and is left to `refusal`."""
+
 
 def plain_instruction(record: Curated) -> Curated | Drop:
     """Takes 'ask GPT to' out of the user's turns; a record of whose sentence nothing would be left goes."""
@@ -79,6 +82,8 @@ def plain_instruction(record: Curated) -> Curated | Drop:
 
 def rewritten(text: str) -> str | None:
     """The instruction without 'ask GPT to', unchanged where it has none; None where a sentence of it would be empty."""
+    if len(_MENTIONED.findall(text.translate(_FULL_WIDTH))) > _MOST:
+        return text
     start = 0
     while True:
         # Widths are folded one to one, so that places in the folded text are places in the text.

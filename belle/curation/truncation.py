@@ -11,7 +11,6 @@ from belle.data.letters import HAN
 from belle.records import Document
 
 _FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)", re.MULTILINE)
-_CODE = re.compile(r"^[^\S\n]*(?:```|~~~).*?^[^\S\n]*(?:```|~~~)[^\S\n]*$", re.DOTALL | re.MULTILINE)
 _BARE_ITEM = re.compile(
     r"(?:^|\n)\s*(?:\(?\d{1,3}[.、)）]|[-*•]|#{1,6}|[（(][一二三四五六七八九十\d]+[)）]|[一二三四五六七八九十]、)\s*\Z"
 )
@@ -73,7 +72,7 @@ def truncation(text: str) -> str | None:
         return "open code block"
     if text.endswith(("```", "~~~")):
         return None
-    prose = _CODE.sub("\n", text).rstrip()
+    prose = _outside_fences(text).rstrip()
     if "\n" in prose and _BARE_ITEM.match(prose.rsplit("\n", 1)[-1]):
         return "ends with the number of an item"
     says_something = _HAN.search(text) or len(_WORDS.findall(text)) >= 4
@@ -85,6 +84,18 @@ def truncation(text: str) -> str | None:
     if not lines or _ENDED.search(lines[-1]):
         return None
     return _mid_sentence(lines)
+
+
+def _outside_fences(text: str) -> str:
+    """The text without its code blocks; by lines, since a pattern takes quadratic time where many fences open and none closes."""
+    kept, inside = [], False
+    for line in text.split("\n"):
+        if _FENCE.match(line):
+            inside = not inside
+            kept.append("")
+        elif not inside:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _mid_sentence(lines: list[str]) -> str | None:

@@ -56,7 +56,7 @@ def test_white_space_and_emoji_are_no_control_characters() -> None:
     assert control_characters(talk("a\tb\r\n", "👨\u200d👩\u200d👧 好\u3000的\u00a0。")) is None
 
 
-@given(st.text(st.characters(min_codepoint=0xA1, max_codepoint=0x9FFF, categories=("L", "N", "P")), min_size=1, max_size=12))
+@given(st.text(st.characters(min_codepoint=0xA1, max_codepoint=0x9FFF, categories=("L", "N", "P")), min_size=2, max_size=12))
 def test_what_was_misread_is_mended(text: str) -> None:
     misread = text.encode().decode("latin-1")
     mended = texts(repair_mojibake(talk(misread, "好")))[0]
@@ -67,3 +67,10 @@ def test_mending_leaves_what_is_whole() -> None:
     record = talk("Êtes-vous prêts ?", "Não, NÃO. 你好：Ä")
     assert repair_mojibake(record) is record
     assert texts(repair_mojibake(talk("CafÃ© â€” ä½\xa0å¥½", "Ã\x83Â©"))) == ["Café — 你好", "é"]
+
+
+@pytest.mark.parametrize("text", ["3 ×\xa05", "un «\xa0café\xa0»", "CAFÉ\xa0: ouvert", "FRÅGA\xa0A, GRÖSSE Ä\xa0B", "naïve…"])
+def test_a_letter_before_a_no_break_space_or_a_mark_is_not_damage(text: str) -> None:
+    record = talk("问", text)
+    assert repair_mojibake(record) is record
+    assert mojibake(record) is None
