@@ -60,7 +60,7 @@ def identify(text: str) -> str | None:
 
     Code, addresses and formulas do not count. A text in two languages is in the one with more weight, a Han character weighing as
     three Latin letters. Chinese without a single traditional or simplified form, such as 你好, is "zh". Han characters alone are
-    Chinese, though 東京 may be Japanese. A few Latin words say little: names may be taken for any language.
+    Chinese, though 東京 may be Japanese. A few Latin words say little: `Hello` and `Write a poem` are English, names may be anything.
     """
     if "`" in text or "~~~" in text:
         text = CODE_BLOCK.sub(" ", text)
@@ -129,7 +129,12 @@ def _latin(text: str) -> str | None:
     # English is told by its small words, which is quicker than the model and surer on short texts.
     if text.isascii() and len(_COMMON.findall(text)) * 5 >= len(words):
         return "en"
-    return str(_model(LATIN_LANGUAGES).classify(text)[0])
+    model = _model(LATIN_LANGUAGES)
+    best, score = model.classify(text)
+    # Few letters say little: in letters without a mark, another language must be e^6 times as likely as English.
+    if text.isascii() and best != "en" and score - dict(model.rank(text))["en"] < 6:
+        return "en"
+    return str(best)
 
 
 @functools.cache
