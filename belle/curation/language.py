@@ -60,7 +60,8 @@ def identify(text: str) -> str | None:
 
     Code, addresses and formulas do not count. A text in two languages is in the one with more weight, a Han character weighing as
     three Latin letters. Chinese without a single traditional or simplified form, such as 你好, is "zh". Han characters alone are
-    Chinese, though 東京 may be Japanese. A few Latin words say little: `Hello` and `Write a poem` are English, names may be anything.
+    Chinese, though 東京 may be Japanese. A few Latin words say little: `Hello` is English, a name may be
+    anything.
     """
     if "`" in text or "~~~" in text:
         text = CODE_BLOCK.sub(" ", text)

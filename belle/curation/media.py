@@ -103,6 +103,8 @@ _ANSWER = re.compile(
     ),
     re.IGNORECASE,
 )  # fmt: skip
+_TABLE = re.compile(r"表格?|csv|excel|spreadsheet|文件", re.IGNORECASE)
+_BACK = re.compile(r"(?:this|that|the|these|those)\s+(?:\w+\s+){0,2}?(\w+?)s?$", re.IGNORECASE)
 _COLON = re.compile("[：:](?!//)")
 _FOLLOWING = re.compile(r"the (?:following|given|above|below)|以下|下面|给出", re.IGNORECASE)
 # A letter or an advertisement may promise its readers a link or a file.
@@ -127,6 +129,8 @@ def media(record: Curated) -> Drop | None:
             found = None  # it stands in the text to work on
         if found and _FOLLOWING.match(found.group()) and "\n" in question and not _ADDRESS.search(question):
             found = None  # what follows is told in words
+        if found and (_table_there(question, found) or _spoken_of(question, found)):
+            found = None
         if found and not _WITH_SIGNS.search(_ADDRESS.sub("", question)):
             return Drop("asks for media", found.group().strip()[:60])
         if (
@@ -136,3 +140,21 @@ def media(record: Curated) -> Drop | None:
         ):
             return Drop("answers with media", found.group().strip()[:60])
     return None
+
+
+def _table_there(question: str, found: re.Match[str]) -> bool:
+    """Whether 'this table' stands in the question: three lines or more with as many commas, bars or tabs each."""
+    if not _TABLE.search(found.group()):
+        return False
+    lines = [line for line in question.split("\n") if line.strip()]
+    for sign in (",", "，", "|", "\t"):
+        counts = [line.count(sign) for line in lines if line.count(sign) >= 1]
+        if len(counts) >= 3 or (len(counts) == 2 and counts[0] == counts[1] >= 2):
+            return True
+    return False
+
+
+def _spoken_of(question: str, found: re.Match[str]) -> bool:
+    """Whether 'that URL' is one that the clause before spoke of: Input a URL and output the domain of that URL."""
+    back = _BACK.match(found.group())
+    return bool(back and re.search(rf"\ban? (?:\w+ ){{0,2}}?{back.group(1)}s?\b", question[: found.start()], re.IGNORECASE))

@@ -93,6 +93,11 @@ _ASKS_FOR_A_TOOL = re.compile(
     r"|query|class|formula|app|system|code)\b[^.!?:\n]{0,60}\b(?:given|provided)\b",
     re.IGNORECASE,
 )
+# Who is given 'an array of 10 elements' is told of a task in general; 'the function' may be one that the clause before names.
+_SUPPOSED = re.compile(r"给定一?个[^，。！？：:\n]{1,16}的(?:数组|列表|字符串|整数|数字|链表|矩阵|集合|序列|二叉树)[，,]")
+_BACK = re.compile(r"(?<=[，,])[^，。！？；\n]{0,8}\Z")
+_MUCH = 60
+"""Characters or words beside a placeholder that are an input with a name left out, not an input left out."""
 _CONTENT = re.compile(r"[\u3400-\u9fff]|[A-Za-z]{2,}|\d+")
 
 
@@ -109,12 +114,12 @@ def _missing(each: Round) -> Drop | None:
     if not question.isascii():
         question = simplified(question)
     question = _NO_INPUT.sub("", question)
-    if found := _PLACEHOLDER.search(question):
+    if (found := _PLACEHOLDER.search(question)) and _weight(_PLACEHOLDER.sub("", question)) < _MUCH:
         return Drop("a placeholder for the input", found.group()[:40])
     found = _REFERENCE_ZH.search(question) or _REFERENCE_EN.search(question)
     if not found or _ASKED_FOR.search(found.group() + question[found.end() : found.end() + 8]):
         return None
-    if _ASKS_FOR_A_TOOL.search(question) or _thing_before(question, found):
+    if _ASKS_FOR_A_TOOL.search(question) or _thing_before(question, found) or _SUPPOSED.match(question, found.start()):
         return None
     if _MEDIA.search(question[found.start() : found.end() + 8]):
         return None
@@ -129,6 +134,10 @@ def _thing_before(question: str, found: re.Match[str]) -> bool:
     """Whether the thing was spoken of before: 写一个故事，再给这个故事起个名字."""
     before = question[: found.start()]
     thing = re.sub(r"^.*?(?:篇|段|句|个|首|则|条|组|些|份|封|的|this|these|those|the)\s*", "", found.group(), flags=re.IGNORECASE)
+    if thing.startswith("该"):
+        thing = thing[1:]
+        if _BACK.search(before) and _weight(before) >= 6:
+            return True
     return (len(thing) >= 2 and thing.casefold() in before.casefold()) or (thing == "数字" and bool(re.search(r"\d", before)))
 
 

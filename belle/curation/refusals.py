@@ -266,6 +266,22 @@ _QUOTED = re.compile(
 )
 _LETTER = re.compile(r"^\s*(?:尊敬的|亲爱的|dear\b|hi\b|hello\b|to whom)", re.IGNORECASE)
 
+# Who asks for an excuse or a dialogue wants 'I am sorry, I can't come': in such answers only what refuses to write is a refusal,
+# and what a character of a dialogue says is not what the model says.
+_ASKS_FOR_SPEECH = re.compile(
+    r"借口|理由|道歉|致歉|婉拒|拒绝|回绝|推辞|辞职|请假|对话|剧本|脚本|台词|回复|话术"
+    r"|\b(?:excuses?|apolog\w+|declin\w+|resign\w*|reject\w*|refus\w+|dialogues?|scripts?|conversation|reply|responses? to)\b",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(
+    r"^[^\S\n]*[*_]{0,2}[^\s:：，。！？]{1,12}(?: [^\s:：，。！？]{1,12})?[*_]{0,2}[^\S\n]{0,2}[:：].*$", re.MULTILINE
+)
+_REFUSES_TO_WRITE = re.compile(
+    r"(?:无法|不能够?|没法|没办法|拒绝)[^，。！？\n]{0,8}(?:请求|要求|回答|生成|撰写|编写|创作|写|满足|协助|提供)"
+    r"|(?:can't|cannot|unable to|won't|not able to|decline to) (?:\w+ )?"
+    r"(?:assist|help|provide|fulfill?|write|generate|create|comply|answer)|against my"
+)
+
 
 class Refusal:
     """Removes answers that refuse, disclaim or claim to be another assistant, and questions put to another assistant by name.
@@ -287,23 +303,26 @@ class Refusal:
         if isinstance(record, Document):
             return self._answer(record.text)
         for each in rounds(record):
-            if each.answer is not None and (drop := self._answer(each.answer)):
+            if each.answer is not None and (drop := self._answer(each.answer, each.question)):
                 return drop
             if self.questions and (drop := self._question(each.question)):
                 return drop
         return None
 
-    def _answer(self, text: str) -> Drop | None:
+    def _answer(self, text: str, question: str = "") -> Drop | None:
         text = _plain(text)
         if self._more and (found := self._more.search(text)):
             return Drop("claims to be another assistant", found.group()[:60])
         spoken = _QUOTED.sub("“”", text)
+        if len(_SPEAKER.findall(spoken)) >= 2 and _ASKS_FOR_SPEECH.search(question):
+            spoken = _SPEAKER.sub("", spoken)
         if any(stem in spoken for stem in _IDENTITY_STEMS) and (found := _IDENTITY_PATTERN.search(spoken) or _made_me(spoken)):
             return Drop("speaks as an assistant", found.group().strip()[:60])
         if (
             any(stem in spoken for stem in _REFUSAL_STEMS)
             and not _LETTER.match(text)
             and (found := _REFUSAL_PATTERN.search(spoken))
+            and not (_ASKS_FOR_SPEECH.search(question) and not _REFUSES_TO_WRITE.search(spoken))
         ):
             return Drop("refuses", found.group().strip()[:60])
         return None

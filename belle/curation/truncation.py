@@ -18,6 +18,7 @@ _OPEN_END = re.compile(
     r"[，,、：；（(“「『《【\[{‘—]\s*\Z|(?<=[a-z])-\s*\Z|(?<=[A-Za-z\u3400-\u9fff]):\s*\Z|(?<=\w);\s*\Z|[=＝]\s*\Z"
 )
 _ENDED = re.compile(r"[。！？.!?…”\"’'」』）)】\]}>》;|`*_~%℃°]\s*\Z")
+_STOPPED = re.compile(r"[。！？.!?；;…]\s*\Z")
 _ENDERS = re.compile(r"[。！？；!?;]|\.(?=\s|$)")
 _COMMAS = re.compile(r"[，,]")
 _HAN = re.compile(f"[{HAN}]")
@@ -43,6 +44,8 @@ _SIGNED = re.compile(
     r"^\s*(?:[^\s，。]{1,12}[:：].{0,24}|[\d年月日./-]{6,}|.{0,4}敬上|此致|敬礼|.{0,40}\b(?:sincerely|regards|yours|love)\b.*)$",
     re.IGNORECASE,
 )
+_INLINE_ITEM = re.compile(r"(?:^|[\s；;。，,])\(?\d{1,2}[.、)）]\s*(?=[^\s\d])")
+_GREETING = re.compile(r"(?:祝福|祝好|祝愿|敬上|谨启|谨上|此致|敬礼|问候)[，,。！\s]*[^\s，。！？]{1,8}\Z")
 _CUT_WORD = re.compile(r"[a-z]{2,}\Z|\b[aI]\Z")
 _FAREWELL = re.compile(r"\b(?:best|kind|warm|regards|wishes|sincerely|yours|love|cheers|thanks|thank you)\b", re.IGNORECASE)
 _TRAILERS = re.compile(r"[\s\u200b\u200d\ufe0f\U0001f000-\U0001faff\u2600-\u27bf]+\Z")
@@ -121,9 +124,11 @@ def _mid_sentence(lines: list[str]) -> str | None:
     if others and sum(not _ENDED.search(line) for line in others) * 2 >= len(others):
         return None
     items = [line for line in lines[:-1] if _ITEM.match(line)]
-    if _ITEM.match(lines[-1]) and len(items) >= 2 and all(_ENDED.search(line) for line in items):
+    if _ITEM.match(lines[-1]) and len(items) >= 2 and all(_STOPPED.search(line) for line in items):
         return "stops in an item"
     fragment = _ENDERS.split(last)[-1].strip()
+    if dangling is None and (len(_INLINE_ITEM.findall(last)) >= 2 or _GREETING.search(last)):
+        return None
     if not chinese and (len(_WORDS.findall(fragment)) < 3 or _FAREWELL.search(fragment)):
         return None
     inner = len(fragment) < len(last)
