@@ -45,7 +45,7 @@ def run(config: Config) -> None:
     from belle.data.formats import RecordStream
 
     kind = _kind(config)
-    stream = RecordStream(config.data, kind)
+    stream = RecordStream(config.data, kind, empty_texts=True)
     survey = Survey(config.sample, config.seed)
     left_out: list[dict[str, Any]] = []
     with logs.doing("read the data"):
@@ -120,7 +120,7 @@ def _kind(config: Config) -> type[Any]:
     one = config.data.model_copy(update={"on_error": "stop", "limit": 1})
     for kind in kinds.values():
         try:
-            next(iter(RecordStream(one, kind)))
+            next(iter(RecordStream(one, kind, empty_texts=True)))
         except (BelleError, StopIteration) as error:
             first_error = first_error or (error if isinstance(error, BelleError) else None)
         else:

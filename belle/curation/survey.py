@@ -24,6 +24,7 @@ from belle.curation.portrait import length_bin
 from belle.curation.shingles import fold_keys
 from belle.curation.steps import Context, Duplicate
 from belle.curation.texts import Curated, answer_text, instruction_text, whole_text
+from belle.data.categories import category_name
 from belle.errors import BelleError
 from belle.records import Conversation, Document, Preference, Record
 
@@ -77,7 +78,7 @@ class Survey:
         """Count one record."""
         self.kinds[type(record).__name__.lower()] += 1
         one = curated(record)
-        self.given[one.category] += bool(one.category)
+        self.given[category_name(one.category)] += bool(one.category)
         self.lengths["instruction"].append(len(instruction_text(one)))
         if not isinstance(one, Document):
             self.lengths["answer"].append(len(answer_text(one)))

@@ -77,3 +77,13 @@ def test_a_sample_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixtur
     main(["stats", str(data), "sample=5", f"output_dir={tmp_path / 'out'}"])
     assert "of a sample of 5" in capsys.readouterr().err
     assert "random sample of 5" in (tmp_path / "out" / "stats.html").read_text("utf-8")
+
+
+def test_an_empty_answer_is_counted_and_the_rest_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "some.json"
+    path.write_text(json.dumps([{"instruction": "写诗", "output": ""}, {"instruction": "1+1=?", "output": "2"}]), "utf-8")
+    main(["stats", str(path), f"output_dir={tmp_path / 'out'}"])
+    figures = json.loads((tmp_path / "out" / "stats.json").read_text("utf-8"))
+    assert figures["records"] == 1
+    assert [row["source"] for row in figures["left_out"]] == [f"{path}:1"]
+    assert "1 rows were left out" in capsys.readouterr().err
