@@ -66,6 +66,11 @@ _PLACEHOLDERS = frozenset(
     )
 )
 _NOTHINGS = frozenset(("无", "空", "暂无", "null", "none", "nan", "undefined", "nil", "n/a", "na"))
+_SLOT = re.compile(
+    r"[\[【<＜（({]{1,2}\s*(?:请?(?:在此|此处|在这里)?(?:填写|插入|输入|写入)|此处|待填|你的|您的|(?:insert|your|add|write|put|enter|type)\b)"
+    r"[^\]】>＞）)}\n]{0,30}[\]】>＞）)}]{1,2}[。.]?",
+    re.IGNORECASE,
+)
 _EMPTY_FENCE = re.compile(r"(?:```|~~~)\w*\s*(?:```|~~~)")
 _EDGES = " \t\r\n\u3000\u00a0\u200b\ufeff"
 
@@ -102,6 +107,8 @@ def _empty_reason(answer: str, question: str) -> str | None:
             if emoji or drawn or (text in question and unicodedata.category(text[0])[0] == "S") or _SIGN_ASKED.search(question)
             else "punctuation alone"
         )
+    if _SLOT.fullmatch(text) and text not in question:
+        return "placeholder"
     word = text.strip("().。[]【】<>-*#_ （）").casefold()
     if (word in _PLACEHOLDERS and word not in question.casefold()) or (word in _NOTHINGS and not _names_it(question, word)):
         return "placeholder"

@@ -16,6 +16,8 @@ from belle.errors import BelleError
 _HAN = re.compile(f"[{HAN}]")
 LONE = re.compile("([\ud800-\udfff]+)")
 """Lone surrogates, which broken JSON has and OpenCC cannot take."""
+_AFTER_HAN = re.compile(f"(?<=[{HAN}”》）」』])[,:;?!]")
+_FULL_WIDTH = {",": "，", ":": "：", ";": "；", "?": "？", "!": "！"}
 _KANA = re.compile(r"[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff\uff66-\uff9d]")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 _LATIN = re.compile(r"[A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]")
@@ -38,7 +40,12 @@ _SCRIPTS = {
 }
 _THIRD = {code: re.compile(f"[{span}]") for code, span in _SCRIPTS.items()}
 _CYRILLIC_ARABIC = re.compile("[\u0400-\u04ff\u0600-\u06ff\u0750-\u077f]")
-_NOISE = re.compile(r"https?://\S+|www\.\S+|(?<![\w.+-])[\w.+-]+@[\w.-]+|<[^<>\n]{1,200}>|\\[a-z]+|\$[^$\n]{1,200}\$")
+_MISREAD = re.compile("[\xa1-\xff]{4}")
+"""Letters with marks side by side, as no language has them: GBK or UTF-8 read as Latin-1."""
+_NOISE = re.compile(
+    r"https?://\S+|www\.\S+|(?<![\w.+-])[\w.+-]+@[\w.-]+|<[^<>\n]{1,200}>|\\[a-z]+|\$[^$\n]{1,200}\$"
+    "|[\xa1-\xff]{4,}"
+)
 
 LATIN_LANGUAGES = (
     "en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "no", "fi", "pl", "cs", "sk", "hu", "ro", "tr", "vi",
@@ -114,13 +121,18 @@ def simplified(text: str) -> str:
     return "".join(part if n % 2 else convert(part) for n, part in enumerate(LONE.split(text)))
 
 
+def plain_chinese(text: str) -> str:
+    """A text as patterns expect Chinese: simplified, full-width punctuation behind Han characters; no character moves."""
+    return text if text.isascii() else _AFTER_HAN.sub(lambda match: _FULL_WIDTH[match.group()], simplified(text))
+
+
 def chinese_only(text: str) -> bool:
     """Whether Han characters are among those that simplified Chinese has and Japanese has not: 师 is, 国 and 学 are not."""
     return bool(_not_japanese().search(text))
 
 
 def _noisy(text: str) -> bool:
-    return any(sign in text for sign in ("://", "www.", "@", "<", "\\", "$"))
+    return any(sign in text for sign in ("://", "www.", "@", "<", "\\", "$")) or bool(_MISREAD.search(text))
 
 
 def _latin(text: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from belle.curation.items import Drop
-from belle.curation.language import simplified
+from belle.curation.language import plain_chinese
 from belle.curation.rounds import rounds
 from belle.curation.texts import Curated
 
@@ -45,7 +45,8 @@ _QUESTION = re.compile(
             rf"(?:{_PICTURE_ZH}|{_FILM_ZH}|音频|录音|语音|画)(?!的?(?:方案|计划|脚本|文案|步骤|流程|描述|提示词|故事|代码|网站"
             rf"|标题|简介|大纲|策略|函数|程序|教程|建议|剧本|创意"
             rf"|构思|主题|公司|素材|旁白|说明))",
-            r"(?:播放|放|唱)(?:一?[首段个]|给我听)[^，。！？\n]{0,10}(?:歌|曲|音乐|录音|音频)|唱(?:一?首|给我听|一段)",
+            r"(?:播放|放|唱)(?:一?[首段个]|给我听)[^，。！？\n]{0,10}(?:歌|曲|音乐|录音|音频)|唱(?:一?首|给我听|一段)"
+            r"|(?:播放|放|来)一?[首段][^，。！？\n]{0,12}给[我俺]们?听|给我(?:放|播放|唱)",
             r"(?:给我|发我|发给我|提供)[^，。！？\n]{0,10}(?:下载链接|下载地址|网盘|音频|视频文件|的图片|的照片|图片链接"
             r"|照片链接|视频链接)",
             r"用?ai(?:做|生成|画|绘制|制作)(?:一?[个张段幅])",
@@ -86,6 +87,7 @@ _ANSWER = re.compile(
             r"!\[[^\]\n]{0,80}\]\(\s*https?://(?!example\.|www\.example\.)[^)\s]+\)",
             r"[\[（(【]\s*(?:图片|图像|照片|视频|音频|插图|链接|(?<=\[)(?:image|picture|photo|video|audio"
             r"|link))(?:\s*[\d:：][^\]）)】\n]{0,30})?\s*[\]）)】]",
+            r"正在(?:为您|为你|给您|给你)?播放",
             r"扫(?:描|码)?[^，。！？\n]{0,8}(?:二维码|小程序码)|\bscan (?:the|this) (?:qr )?code\b",
             r"(?:点击|打开|访问)(?:下方|下面|以下|这里|此处|上面|这个|此)的?(?:链接|网址|按钮|附件)?[^，。！？\n]{0,6}(?:下载"
             r"|查看|观看|收听|获取)|(?:见|如)下图|(?:下图|上图)(?:所示"
@@ -116,13 +118,13 @@ _WRITES_TO_OTHERS = re.compile(
 )
 _ADDRESS = re.compile(_URL)
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
-_QUOTED = re.compile(r"“[^“”\n]*”|「[^「」\n]*」|\"[^\"\n]*\"|《[^《》\n]*》")
+_QUOTED = re.compile(r"“[^“”\n]*”|「[^「」\n]*」|\"[^\"\n]*\"|《[^《》\n]*》|(?<!\w)'[^'\n]{2,200}'(?!\w)|‘[^‘’\n]{2,200}’")
 
 
 def media(record: Curated) -> Drop | None:
     """Removes requests to see, hear, open or make pictures, sounds, files or links, and answers that embed or promise them."""
     for each in rounds(record):
-        question = _QUOTED.sub("“”", simplified(each.question))
+        question = _QUOTED.sub("“”", plain_chinese(each.question))
         found = _QUESTION.search(question)
         colon = _COLON.search(question)
         if found and colon and found.start() > colon.start() >= 4:
@@ -136,7 +138,7 @@ def media(record: Curated) -> Drop | None:
         if (
             each.answer
             and not _WRITES_TO_OTHERS.search(question)
-            and (found := _ANSWER.search(_CODE.sub(" ", simplified(each.answer))))
+            and (found := _ANSWER.search(_CODE.sub(" ", plain_chinese(each.answer))))
         ):
             return Drop("answers with media", found.group().strip()[:60])
     return None
@@ -156,5 +158,7 @@ def _table_there(question: str, found: re.Match[str]) -> bool:
 
 def _spoken_of(question: str, found: re.Match[str]) -> bool:
     """Whether 'that URL' is one that the clause before spoke of: Input a URL and output the domain of that URL."""
+    if thing := re.fullmatch("(?:这|那|该)[一几两]?[张幅段个份条首副]?(.+)", found.group()):
+        return thing.group(1) in question[: found.start()]
     back = _BACK.match(found.group())
     return bool(back and re.search(rf"\ban? (?:\w+ ){{0,2}}?{back.group(1)}s?\b", question[: found.start()], re.IGNORECASE))

@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 from belle.curation.items import Drop
-from belle.curation.language import simplified
+from belle.curation.language import plain_chinese
 from belle.curation.rounds import rounds
 from belle.curation.texts import Curated
 from belle.errors import BelleError
@@ -59,6 +59,7 @@ _IDENTITY = (
     rf"(?:我|本模型|本助手|本人)[^，。！？\n]{{0,6}}(?:由|被|是)\s*{_MAKERS}[^，。！？\n]{{0,10}}(?:{_MADE_ZH})(?:的|而成|，|。"
     rf"|$|出来)?",
     rf"(?:由|来自)\s*(?:{_NAMES})\s*(?:模型)?(?:自动)?(?:生成|撰写|编写|写成|提供|创作|回答|翻译|完成)",
+    rf"作为\s*(?:{_NAMES})\s*[,，、]\s*我",
     r"我的(?:知识|训练数据|数据|信息|训练)[^，。！？\n]{0,8}(?:截止|截至|更新到|停留)|截[至止]我(?:的|最后|所)",
     rf"(?:您|你)(?:现在)?正在?(?:和|与|跟|同)\s*(?:{_NAMES})[^，。\n]{{0,6}}(?:对话|聊天|交谈|说话|交流)",
     rf"\byou(?: are|'re)\s+(?:now\s+|currently\s+)?(?:talking|speaking|chatting)\s+(?:to|with)\s+(?:{_NAMES})\b",
@@ -80,6 +81,7 @@ _IDENTITY = (
     r"|beliefs|internet|browse)",
 )
 _REFUSAL = (
+    r"^[^他她。！？\n]{0,16}不(?:太|大)?(?:方便|便|适合|宜)(?:由我|在这里|在此)?(?:来)?(?:直接)?(?:回答|讨论|评论|透露|多说)",
     rf"^.{{0,12}}{_SORRY_ZH}[^。！？\n]{{0,40}}?{_CANNOT_ZH}[^。！？\n]{{0,12}}?(?:{_DO_ZH})",
     rf"(?:^|[。！？\n])\s*(?:很|非常|十分|实在|真的?)?{_SORRY_ZH}[^。！？\n]{{0,24}}(?:违反|违背|不符合"
     rf"|超出了?)[^。！？\n]{{0,16}}(?:政策|规定|准则|原则|规范|能力|范围"
@@ -111,6 +113,7 @@ _REFUSAL = (
     r"|use )?polic(?:y|ies)",
 )
 _ADDRESSED = (
+    rf"[你您]是由[^，。！？\n]{{1,16}}的\s*(?:{_NAMES})|以\s*(?:{_NAMES})\s*的?(?:身份|口吻|名义)",
     rf"(?:请|让|要求|令|叫|使用|问|对着?|你是|您是|假[装设]你是|扮演|作为|嗨|你好|您好|嘿|hi|hello|hey|dear|ask|have|let|use"
     rf"|tell|you are|you're|act as"
     rf"|are you)[，,\s]*(?:{_NAMES})(?![a-z\d]*\s*(?:和|与|跟|及|、|的|是什么|有什么|为什么))(?!\s+(?:shannon|monet|debussy"
@@ -211,6 +214,10 @@ _IDENTITY_STEMS = (
     "复旦",
 )
 _REFUSAL_STEMS = (
+    "方便",
+    "不便",
+    "不适合",
+    "不宜",
     "抱歉",
     "对不起",
     "遗憾",
@@ -342,7 +349,7 @@ def _made_me(text: str) -> re.Match[str] | None:
 def _plain(text: str) -> str:
     """Half-width, simplified, lower case, straight apostrophes: what the patterns are written in."""
     if not text.isascii():
-        text = simplified(unicodedata.normalize("NFKC", text) if _WIDE.search(text) else text)
+        text = plain_chinese(unicodedata.normalize("NFKC", text) if _WIDE.search(text) else text)
         if " " in text:
             text = _LOOSE.sub("", text)  # 一个 AI 语言模型 is written with spaces and without
     return text.lower().replace("’", "'")

@@ -14,7 +14,11 @@ _GRAM = 6
 """Characters of an n-gram: two equal ones at the distance p, position after position, are a loop of period p."""
 _PERIODS = 4
 """How many of the commonest distances are looked at."""
-_TIDY = re.compile(r"\s+|^\s*\(?\d{1,3}[.、)）:：]\s*", re.MULTILINE)
+_TIDY = re.compile(
+    r"\s+|^\s*\(?\d{1,3}[.、)）:：]\s*|第[一二三四五六七八九十百\d]{1,4}[步条点项个]?|\bstep \d{1,3}\b|[(（]\d{1,3}[)）]",
+    re.MULTILINE,
+)
+"""White space and what counts: a step that comes back with the next number comes back."""
 _HAN = re.compile(f"[{HAN}]")
 _ASKED = re.compile(
     r"重复|抄写?\S{0,12}遍|[\d一二三四五六七八九十百千两几]+\s*[遍次]|连续(?:写|打印|输出)|复读|\brepeat|\b(?:\d+|two|three"

@@ -84,6 +84,9 @@ def truncation(text: str) -> str | None:
     if _TRAILERS.search(text[-1]):  # an emoji or a heart ends a sentence as a full stop does
         return None
     lines = [line for line in prose.split("\n") if line.strip()]
+    if len(lines) >= 3 and all(line.lstrip().startswith("|") for line in lines[-3:]):
+        short = lines[-1].count("|") < min(line.count("|") for line in lines[-3:-1])
+        return "open row of a table" if short else None
     if not lines or _ENDED.search(lines[-1]):
         return None
     return _mid_sentence(lines)
@@ -102,8 +105,6 @@ def _outside_fences(text: str) -> str:
 
 
 def _mid_sentence(lines: list[str]) -> str | None:
-    if lines[-1].lstrip().startswith("|") and len(lines) >= 2 and lines[-2].rstrip().endswith("|"):
-        return "open row of a table"
     last = _ITEM.sub("", lines[-1]).strip()
     if _is_code(last) or lines[-1].lstrip().startswith(("|", "#", "    ", "\t", "<", "$")):
         return None

@@ -29,7 +29,7 @@ _CARES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of a word list: one of each group in a sentence, and none of `unless` in the turn."""
+    """One line of a word list: one of each group in a sentence, and none of `unless` in the turn or the question before it."""
 
     line: int
     groups: tuple[re.Pattern[str], ...]
@@ -63,7 +63,8 @@ class Unsafe:
         if isinstance(record, Document):
             return self._broken(record.text)
         for each in rounds(record):
-            drop = self._broken(each.question) or (self._broken(each.answer) if each.answer else None)
+            both = f"{each.question}\n{each.answer or ''}"
+            drop = self._broken(each.question) or (self._broken(each.answer, both) if each.answer else None)
             if drop and not (self.answered_well and each.answer and self._well(each.answer)):
                 return drop
         return None
@@ -71,8 +72,8 @@ class Unsafe:
     def _well(self, answer: str) -> bool:
         return bool(_CARES.search(answer)) or self._refusal._answer(answer) is not None
 
-    def _broken(self, text: str) -> Drop | None:
-        folded = (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+    def _broken(self, text: str, around: str = "") -> Drop | None:
+        folded, around = _folded(text), _folded(around or text)
         flat = folded.replace("\n", " ")
         if not self._hint.search(flat):
             return None
@@ -82,7 +83,7 @@ class Unsafe:
                 continue
             for sentence in sentences:
                 found = [group.search(sentence) for group in rule.groups]
-                if all(found) and not (rule.unless and rule.unless.search(folded)):
+                if all(found) and not (rule.unless and rule.unless.search(around)):
                     return Drop("unsafe words", f"line {rule.line}: " + " & ".join(match.group() for match in found if match))
         return None
 
@@ -128,8 +129,8 @@ def _rarest(groups: list[str]) -> str:
     return max(groups, key=lambda group: min(len(_start(word)) for word in group.split("|")))
 
 
-def _folded(word: str) -> str:
-    return unicodedata.normalize("NFKC", word.strip()).casefold()
+def _folded(text: str) -> str:
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().strip()
 
 
 def _start(word: str) -> str:

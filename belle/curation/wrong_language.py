@@ -59,7 +59,7 @@ _EN_NAMES = {
 }
 _ZH_ANY = "|".join(sorted((name for names in _ZH_NAMES.values() for name in names.split("|")), key=len, reverse=True))
 _EN_ANY = "|".join(_EN_NAMES.values())
-_NAMED = re.compile("[文语語话]|繁|简体|\\b(?:in|into|to)\\b", re.IGNORECASE)
+_NAMED = re.compile("[文语語话]|繁|简体|\\b(?:in|into|to|give the)\\b", re.IGNORECASE)
 _OTHER_SCRIPT = re.compile("[\u3041-\u30ff\u1100-\u11ff\uac00-\ud7a3\u0400-\u04ff]")
 # An order about the answer's language. The last one counts: 把这句英文翻译成中文 asks for Chinese.
 _ORDERS = (
@@ -73,6 +73,7 @@ _ORDERS = (
         rf"|概括|总结|列|造|叙述|简述|告诉|表示|祝|自我|复述|翻译|问|打招呼|道|讲)"
     ),
     re.compile(rf"(?P<zh>{_ZH_ANY})(?:怎么说|怎么写|怎么讲|怎样说|如何说|如何写|回答|作答)"),
+    re.compile(rf"\bgive (?:me )?the (?P<en>{_EN_ANY})(?=[.:!?\s]*$|:)", re.IGNORECASE | re.MULTILINE),
     re.compile(
         rf"\b(?:in|into|to)\s+(?:\w+\s+)?(?P<en>{_EN_ANY})\b(?!\s+(?:speaking|speakers?|class|lessons?|history|culture"
         rf"|literature|grammar|cuisine|food|people|cinema|art|music|restaurant|is\b|are\b|does\b|do\b))",
@@ -166,7 +167,7 @@ def asked_language(question: str) -> str | None:
     for pattern in _ORDERS:
         for match in pattern.finditer(bare):
             named = next(value for value in match.groupdict().values() if value)
-            if "en" in match.groupdict() and not _ORDER_VERB.search(bare[max(0, match.start() - 120) : match.start()]):
+            if "en" in match.groupdict() and not _ORDER_VERB.search(bare[max(0, match.start() - 120) : match.end()]):
                 continue
             code = _code_of(named)
             if code and (last is None or match.start() > last[0]):
@@ -186,7 +187,8 @@ def _mismatch(each: Round, found: str) -> Drop | None:
     answer, question = each.answer or "", each.question
     asked = asked_language(question)
     if asked:
-        explains = _base(found) == _base(identify(question) or "") and _EXPLAINABLE.search(question) and _FOREIGN.search(answer)
+        foreign = _LATIN_WORD if asked in _LATIN_CODES and found not in _LATIN_CODES else _FOREIGN
+        explains = _base(found) == _base(identify(question) or "") and _EXPLAINABLE.search(question) and foreign.search(answer)
         new = any(quoted not in question for quoted in _QUOTED.findall(answer))
         return (
             None
@@ -196,6 +198,8 @@ def _mismatch(each: Round, found: str) -> Drop | None:
     own = identify(question)
     if own is None or _base(own) == _base(found) or not _says_something(answer, found):
         return None
+    if found.startswith("zh") and len(_HAN.findall(_QUOTED.sub("", question))) >= 2:
+        return None  # asked in Chinese with foreign terms
     if _ABOUT_WORDS.search(question) or _shares_language(question, answer, found):
         return None
     # A short question in English is told by its small words; one in another language has to be long enough.
