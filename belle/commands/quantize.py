@@ -113,6 +113,7 @@ def run(config: Config) -> None:
     template = _template(config, tokenizer)
     samples, notes = _samples(config, tokenizer, template)
     walk = _walk(config, Path(found.base), samples)
+    _warn_of_short_groups(config.group_size, walk)
     note_model(run, found)
     for path in notes.pop("files", ()):
         run.add_input("calibration", path)
@@ -221,6 +222,20 @@ def _walk(config: Config, folder: Path, samples: torch.Tensor) -> Walk:
     from belle.quantization.blocks import Walk
 
     return Walk(folder, samples, model_dtype(config.model.dtype), device(), config.model.trust_remote_code)
+
+
+def _warn_of_short_groups(size: int, walk: Walk) -> None:
+    from belle.quantization.blocks import linears
+
+    inputs = sorted({linear.in_features for linear in linears(walk.block(0)).values()})
+    short = [count for count in inputs if size > 0 and count % size]
+    if not short:
+        return
+    fits = next((str(less) for less in (128, 64, 32, 16, 8) if less < size and not any(count % less for count in inputs)), "-1")
+    logs.warn(
+        f"layers with {short[0]} inputs end in a group that is shorter than {size}: belle reads that, some engines refuse it; "
+        f"group_size={fits} fits"
+    )
 
 
 def _recipe(config: Config, run: Run, walk: Walk) -> Recipe:

@@ -277,3 +277,11 @@ def test_a_text_file_and_shipped_text_calibrate_too(model: Path, tmp_path: Path,
     assert "Chinese and English instructions" in capsys.readouterr().err
     notes = read_json(tmp_path / "b" / "run.json")["notes"]["calibration"]
     assert notes["text"] == ["shipped:instructions_zh.jsonl", "shipped:instructions_en.jsonl"]
+
+
+def test_groups_that_do_not_divide_the_inputs_are_said(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["quantize", str(model), "method=rtn", "verify=false"]
+    main([*short, "group_size=32", f"output_dir={tmp_path / 'a'}"])
+    assert "48 inputs end in a group that is shorter than 32" in capsys.readouterr().err
+    main([*short, "group_size=16", f"output_dir={tmp_path / 'b'}"])
+    assert "shorter" not in capsys.readouterr().err
