@@ -13,10 +13,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from belle.errors import BelleError
+
 BLOCK = 1024 * 1024
 """Bytes that are handled at a time: what is read, mixed, hashed and written stays near the processor."""
 PAGE = 4096
 """What a write that goes past the page cache must be a multiple of, in memory and on the disk."""
+_LET_GO = 64 * 1024 * 1024
+"""Bytes that are let go at once: each time costs a call."""
 Progress = Callable[[int], None]
 """Is told the bytes done since it was last called; what it raises stops the work."""
 
@@ -33,6 +37,70 @@ def reserve(file: BinaryIO, size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
+
+
+class BlockReader:
+    """A file whose parts are seen in the page cache where they lie, without a copy of them; read into memory where it cannot be
+    mapped.
+
+    What lies far behind is let go, so that a file does not count as this process's memory. A disk that fails under a mapped file
+    ends the process (SIGBUS) instead of raising; files appear whole or not at all, so nothing is lost by it.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, block: int, keep: int = 1) -> None:
+        """Map the file.
+
+        Args:
+            file: open, unbuffered.
+            size: of it, in bytes.
+            block: the most bytes that `read` is asked for.
+            keep: how many calls of `read` what was read stays good.
+        """
+        self._file, self._size, self._name = file, size, str(file.name)
+        self._behind, self._released = (keep + 1) * block + _LET_GO, 0
+        self._map: mmap.mmap | None = None
+        self._buffers: list[NDArray[np.uint8]] = []
+        self._turn = 0
+        try:
+            self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+            self._bytes = np.frombuffer(self._map, np.uint8)
+        except (OSError, ValueError):  # an empty file, or a file system without
+            self._buffers = [np.empty(block, np.uint8) for _ in range(keep + 1)]
+
+    def read(self, position: int, length: int) -> NDArray[np.uint8]:
+        """uint8 [length] from `position` on, good for `keep` calls.
+
+        Raises:
+            BelleError: the file is shorter than it was, or cannot be read.
+        """
+        if self._map is None:
+            self._turn = (self._turn + 1) % len(self._buffers)
+            return self._filled(position, self._buffers[self._turn][:length])
+        if os.fstat(self._file.fileno()).st_size < position + length:
+            raise self._shorter()
+        if position < self._released:
+            self._released = 0  # from the beginning again, as a key is read
+        if position - self._released > self._behind and hasattr(mmap, "MADV_DONTNEED"):
+            until = (position - self._behind // 2) // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, self._released, until - self._released)
+            self._released = until
+        return self._bytes[position : position + length]
+
+    def _filled(self, position: int, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        view = out.data
+        try:
+            self._file.seek(position)
+            while view:
+                count = self._file.readinto(view)  # type: ignore[attr-defined]
+                if not count:
+                    raise self._shorter()
+                view = view[count:]
+        except OSError as error:
+            raise BelleError(f"cannot read {self._name!r}: {error.strerror}", "check the disk it lies on") from error
+        return out
+
+    def _shorter(self) -> BelleError:
+        return BelleError(f"{self._name!r} became shorter while it was read", "let nothing write to it meanwhile")
 
 
 class BlockWriter:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from belle.errors import BelleError
 from belle.jsonl import atomic_path
-from belle.release.file_blocks import BLOCK, BlockWriter, Progress
+from belle.release.file_blocks import BLOCK, BlockReader, BlockWriter, Progress
 from belle.release.xor_diagnosis import why_it_differs
 from belle.runs import sha256_file
 
@@ -167,12 +167,12 @@ class _Key:
 
     def __init__(self, path: Path, chunk: int) -> None:
         self._file = _open(path)
-        self._path, self.chunk, self._size = path, chunk, _size(self._file)
+        self.chunk, self._size = chunk, _size(self._file)
         if not self._size:
             self._file.close()
             raise BelleError(f"the key {str(path)!r} is empty", "name the file of the base that the diff was made with")
         self._chunks = -(-self._size // chunk)
-        self._buffer = np.empty(min(BLOCK, chunk), np.uint8)
+        self._blocks = BlockReader(self._file, self._size, min(BLOCK, chunk))
         self._short: NDArray[np.uint8] | None = None
 
     def read(self, position: int, length: int) -> NDArray[np.uint8]:
@@ -181,14 +181,10 @@ class _Key:
         start = number % self._chunks * self.chunk
         have = min(self.chunk, self._size - start)
         if have == self.chunk:
-            self._file.seek(start + within)
-            _fill(self._file, self._buffer[:length], self._path)
-            return self._buffer[:length]
+            return self._blocks.read(start + within, length)
         if self._short is None:
-            short = np.empty(have, np.uint8)
-            self._file.seek(start)
-            _fill(self._file, short, self._path)
-            self._short = np.resize(short, have + len(self._buffer))  # repeats it
+            blocks = BlockReader(self._file, self._size, have)
+            self._short = np.resize(blocks.read(start, have), have + min(BLOCK, self.chunk))  # repeats it
         return self._short[within % have :][:length]
 
     def __enter__(self) -> _Key:
@@ -219,17 +215,17 @@ def _pump(
 ) -> bytes:
     """XOR `size` bytes from where `source` stands, write them, and return the sha256 of what went in or of what came out."""
     digest = hashlib.sha256()
-    block = min(BLOCK, pad.chunk)
-    slots = [np.empty(block, np.uint8) for _ in range(SLOTS if alone else 1)]
-    hashing: list[Future[None] | None] = [None] * len(slots)
+    block, first = min(BLOCK, pad.chunk), source.tell()
+    blocks = BlockReader(source, first + size, block, keep=SLOTS)
+    hashing: list[Future[None] | None] = [None] * (SLOTS if alone else 1)
     position = turn = 0
     with ThreadPoolExecutor(1) if alone else nullcontext() as hasher:
         while position < size:
             length = min(block, pad.chunk - position % pad.chunk, size - position)
-            before, taken = hashing[turn], slots[turn][:length]
+            before = hashing[turn]
             if before is not None:
-                before.result()  # this slot's bytes are hashed, and so is the room that comes next: both are free
-            _fill(source, taken, Path(str(source.name)))
+                before.result()  # what was mixed into the room that comes next is hashed: it is free
+            taken = blocks.read(first + position, length)
             mixed = np.bitwise_xor(taken, pad.read(position, length), out=target.room(length))
             hashed = (mixed if of_result else taken).data
             if hasher is None:
@@ -239,7 +235,7 @@ def _pump(
             target.push()
             if progress is not None:
                 progress(length)
-            position, turn = position + length, (turn + 1) % len(slots)
+            position, turn = position + length, (turn + 1) % len(hashing)
     return digest.digest()
 
 
@@ -264,12 +260,11 @@ def _peek(source: BinaryIO, pad: _Key, start: int, length: int) -> bytes:
     """A part of the plain text."""
     out = bytearray()
     block = min(BLOCK, pad.chunk)
+    blocks = BlockReader(source, _size(source), block)
     while len(out) < length:
         position = start + len(out)
         step = min(block, pad.chunk - position % pad.chunk, length - len(out))
-        taken = np.empty(step, np.uint8)
-        source.seek(HASH + position)
-        _fill(source, taken, Path(str(source.name)))
+        taken = blocks.read(HASH + position, step)
         out += (taken ^ pad.read(position, step)).tobytes()
     return bytes(out)
 
@@ -286,15 +281,3 @@ def _size(file: BinaryIO) -> int:
     end = file.seek(0, 2)
     file.seek(here)
     return end
-
-
-def _fill(file: BinaryIO, out: NDArray[np.uint8], path: Path) -> None:
-    view = out.data
-    while view:
-        try:
-            count = file.readinto(view)  # type: ignore[attr-defined]
-        except OSError as error:
-            raise BelleError(f"cannot read {str(path)!r}: {error.strerror}", "check the disk it lies on") from error
-        if not count:
-            raise BelleError(f"{str(path)!r} became shorter while it was read", "let nothing write to it meanwhile")
-        view = view[count:]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from belle.release.file_blocks import BlockWriter, reserve
+from belle.errors import BelleError
+from belle.release.file_blocks import BLOCK, BlockReader, BlockWriter, reserve
 
 
 def test_a_file_has_its_size_at_once(tmp_path: Path) -> None:
@@ -94,3 +95,22 @@ def test_a_full_disk_stops_a_file_before_its_first_block(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(OSError, match="No space left"):
         BlockWriter(tmp_path / "a", 10, 10)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_file_is_read_from_anywhere_and_its_shrinking_is_said(
+    mapped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, data = tmp_path / "a.bin", bytes(range(256)) * 300_000
+    path.write_bytes(data)
+    if not mapped:
+        monkeypatch.setattr("mmap.mmap", lambda *args, **named: (_ for _ in ()).throw(OSError(19, "no such device")))
+    with path.open("rb", buffering=0) as file:
+        blocks = BlockReader(file, len(data), BLOCK)
+        for start in [*range(0, len(data) - BLOCK, BLOCK), 5, len(data) - 7]:  # through the whole, then back to the beginning
+            length = min(BLOCK, len(data) - start)
+            assert blocks.read(start, length).tobytes() == data[start : start + length]
+        os.truncate(path, 1000)
+        assert blocks.read(900, 100).tobytes() == data[900:1000]
+        with pytest.raises(BelleError, match="became shorter while it was read"):
+            blocks.read(990, 20)
