@@ -21,6 +21,7 @@ from belle.curation.task_labels import FENCE, RULE, Label, header_title, is_no_i
 
 _THOUGHT = re.compile(r"\s*<(think|thinking|thought)>", re.IGNORECASE)
 ENDLESS = "thought without an end"
+_PLURAL = re.compile(r"[ \t*_]{0,6}instructions[ \t*_]{0,4}:[*_]{0,2}", re.IGNORECASE)
 _QUOTES = ("“”", '""', "「」", "『』", "''", "‘’")
 
 
@@ -96,9 +97,17 @@ class _Lines:
         self.lines, self.cut, self.need_output = lines, cut, need_output
         self.begin, self.end = self._unwrapped()
         self.labels: list[Label | None] = [read_label(line) for line in lines]
+        for number, line in enumerate(lines):
+            # 'Instructions:' heads a recipe's steps in many an answer; only right behind a class it means the instruction.
+            if (plural := _PLURAL.match(line)) and (category := self._category_before(number)):
+                self.labels[number] = Label("instruction", "instruction", False, category.marked, line[plural.end() :])
         self.fenced = set(self._fenced())
         for number in self.fenced:
             self.labels[number] = None
+
+    def _category_before(self, number: int) -> Label | None:
+        label = next((self.labels[n] for n in range(number - 1, -1, -1) if self.lines[n].strip()), None)
+        return label if label and label.part == "category" else None
 
     def pieces(self) -> list[Piece]:
         """All of the text."""
