@@ -35,6 +35,8 @@ def page(verb: str) -> str:
     for key, kind, default, meaning in keys(module.Config):
         cells = (f"`{key}`", kind, f"`{default}`" if default and default != "required" else default, meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    if hasattr(module, "help_lines"):  # what `--help` prints behind the keys
+        lines += ["", "```text", *module.help_lines(), "```"]
     return "\n".join(lines) + "\n"
 
 

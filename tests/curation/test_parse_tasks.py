@@ -307,8 +307,8 @@ def test_ten_megabytes_of_anything_take_seconds(unit: str) -> None:
 
 
 def test_instructions_right_behind_a_class_are_one() -> None:
-    text = "### 1\nCategory: code\nInstruction: Say hi.\nOutput: hi\n\n### 2\nCategory: math\nInstructions: Add 1 and 2.\nOutput: 3"
-    assert [(task.instruction, task.output) for task in parse_tasks(text).tasks] == [("Say hi.", "hi"), ("Add 1 and 2.", "3")]
+    text = "### 1\nCategory: code\nInstruction: Say hi.\nOutput: hi\n\n### 2\nCategory: math\nInstructions: Add.\nOutput: 3"
+    assert [(task.instruction, task.output) for task in parse_tasks(text).tasks] == [("Say hi.", "hi"), ("Add.", "3")]
     recipe = "Instruction: How is tea made?\nOutput: Ingredients: tea, water\nInstructions: Pour the water over the tea."
     assert [task.output for task in parse_tasks(recipe).tasks] == [
         "Ingredients: tea, water\nInstructions: Pour the water over the tea."
