@@ -47,6 +47,7 @@ def both_text(record: Curated) -> str:
 PARTS: dict[Part, Callable[[Curated], str]] = {
     "instruction": instruction_text, "answer": answer_text, "both": both_text, "whole": whole_text,
 }  # fmt: skip
+_PARTS: dict[Part, str] = {"instruction": "question", "answer": "answer", "both": "question and answer", "whole": "text"}
 
 
 class ExactDuplicates:
@@ -83,7 +84,7 @@ class ExactDuplicates:
         same = np.concatenate(([False], (keys[by_key[1:]] == keys[by_key[:-1]]).all(axis=1)))[: len(order)]
         firsts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
         gone, kept = order[by_key[same]], order[by_key[firsts[same]]]
-        yield from _dropped("exact duplicate", gone, kept, items, [f"same {self.on}"] * len(gone))
+        yield from _dropped("exact duplicate", gone, kept, items, [f"the same {_PARTS[self.on]} as"] * len(gone))
 
 
 class NearDuplicates:
@@ -133,7 +134,7 @@ class NearDuplicates:
         digests = rows["digest"].copy()
         order = order[digests[order] > 0]
         found = duplicates(order, digests, sketches, self.threshold, Sets(partial(self._load, items)))
-        details = [f"Jaccard {similarity:.3f}" for similarity in found.similarity.tolist()]
+        details = [f"Jaccard {similarity:.3f} with" for similarity in found.similarity.tolist()]
         yield from _dropped("near duplicate", found.text, found.kept, items, details)
 
     def _load(self, items: Items, positions: Numbers) -> list[Hashes]:
@@ -190,7 +191,7 @@ class SemanticDuplicates:
         order = _ranked(rows, items, self.best)
         found = list(alike(rows["vector"], order[rows["vector"][order].any(axis=1)], self.threshold))
         gone, kept = (np.array([row[i] for row in found], dtype=np.int64) for i in (0, 1))
-        yield from _dropped("same meaning", gone, kept, items, [f"cosine {row[2]:.3f}" for row in found])
+        yield from _dropped("same meaning", gone, kept, items, [f"cosine {row[2]:.3f} with" for row in found])
 
 
 def _rank_by(rows: NDArray[Any], records: Sequence[Curated]) -> None:
@@ -232,7 +233,7 @@ def _dropped(reason: str, gone: Numbers, kept: Numbers, items: Items, details: S
     """The drops, each naming the record that stays; records are read in rising order."""
     names = {position: _name(items[position].record) for position in np.unique(kept).tolist()}
     for position, of, detail in zip(gone.tolist(), kept.tolist(), details, strict=True):
-        yield position, Duplicate(reason, f"{detail} with {names[of]}", of)
+        yield position, Duplicate(reason, f"{detail} {names[of]}", of)
 
 
 def _name(record: Curated) -> str:
