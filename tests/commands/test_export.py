@@ -75,6 +75,43 @@ def test_llama_cpp_loads_it_and_talks_with_the_same_template(model: Path, tmp_pa
     assert ids == template.prompt([Message(m["role"], m["content"]) for m in talk])  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
+def test_llama_cpp_writes_what_transformers_writes(tmp_path: Path) -> None:
+    """Greedy text of the real base model for 20 prompts: F16 in llama.cpp, the same rounded weights in transformers."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    import torch
+
+    from belle.data.chat_template import ChatTemplate
+    from belle.data.formats import load_records
+    from belle.models.load import load_model, load_tokenizer
+    from belle.sections import DataSection, ModelSection
+
+    section = ModelSection(path="embedded:smollm2-135m-instruct", dtype="float32")
+    words = ["export", "gguf", section.path, "type=F16", "check=tokens", f"output_dir={tmp_path}", "name=base"]
+    assert main(words) == 0
+    model = load_model(section, torch.float32).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:  # vectors stay F32 in the file
+            parameter.data = parameter.data.half().float()
+    template = ChatTemplate.load(load_tokenizer(section))
+    llm = llama_cpp.Llama(str(tmp_path / "base-F16.gguf"), n_ctx=1024, verbose=False)
+    records = load_records(DataSection(path="shipped:evaluation.jsonl")).records
+    for record in records[:: len(records) // 20][:20]:
+        ids = template.prompt([message for message in record.messages if message.role != "assistant"])
+        with torch.no_grad():
+            whole = model.generate(
+                torch.tensor([ids]), max_new_tokens=32, do_sample=False, eos_token_id=list(template.end_token_ids)
+            )
+        llm.reset()
+        said: list[int] = []
+        for token in llm.generate(ids, temp=0, top_k=1, repeat_penalty=1.0):
+            said.append(token)
+            if token in template.end_token_ids or len(said) == 32:
+                break
+        assert said == whole[0][len(ids) :].tolist(), record.messages[0].content
+    llm.close()
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["type=Q5"], "no GGUF type 'Q5'"),
     (["type=[]"], "type is empty"),
