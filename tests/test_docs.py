@@ -34,7 +34,12 @@ def name(path: Path) -> str:
 
 def commands(text: str) -> list[str]:
     """Every `belle VERB ...` of a text: lines of code blocks, and code inside sentences; not those with `...` or VERB in them."""
-    lines = [line for kind, block in FENCE.findall(text) if kind in ("bash", "sh", "") for line in block.splitlines()]
+    lines = [
+        line
+        for kind, block in FENCE.findall(text)
+        if kind in ("bash", "sh", "")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
     inline = re.findall(r"`(belle \w+ [^`\n]+)`", FENCE.sub("", text))
     parts = [part.strip() for line in lines + inline for part in re.split(r"\s\|\s|&&", line)]
     found = [part for part in parts if re.match(r"belle \w", part)]
@@ -153,7 +158,7 @@ def test_both_languages_have_one_shape(page: Path, chinese: Path) -> None:
 
 def _code(block: str) -> list[str]:
     """The lines of a block without their comments, which are in the page's language."""
-    return [re.sub(r"\s+# .*", "", line) for line in block.splitlines()]
+    return [re.sub(r"\s+# .*", "", line) for line in block.replace("\\\n", " ").splitlines()]
 
 
 def test_there_are_pairs() -> None:

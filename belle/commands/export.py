@@ -131,7 +131,7 @@ def _types(config: Config) -> list[str]:
     if not asked:
         raise BelleError("type is empty: there is nothing to write", "type=Q4_K_M")
     if small := [kind for kind in asked if kind not in WIDE]:
-        from belle.quantization.gguf_small import NEED_IMPORTANCE, small_types
+        from belle.quantization.gguf_small import NEED_IMPORTANCE, need_llama_cpp, small_types
 
         known = [*WIDE, *small_types()]
         for kind in small:
@@ -140,6 +140,8 @@ def _types(config: Config) -> list[str]:
             if kind in NEED_IMPORTANCE and config.importance is None:
                 what = f"{kind} keeps so few bits that it needs to know which matter"
                 raise BelleError(what, "set importance.path=your_texts.jsonl")
+        if not config.adapter:
+            need_llama_cpp()
     return asked
 
 

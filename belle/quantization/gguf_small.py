@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,18 +25,17 @@ NEED_IMPORTANCE = ("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_S", "IQ1_M", "Q2_K_S")
 
 
 def small_types() -> dict[str, int]:
-    """Name -> llama.cpp's number of every type that the installed llama.cpp makes.
+    """Name -> llama.cpp's number of every type below 8 bits that it makes of a model."""
+    found = {kind.name.removeprefix("MOSTLY_"): kind.value for kind in gguf.LlamaFileType}
+    return {name: number for name, number in found.items() if name.startswith(("Q2", "Q3", "Q4", "Q5", "Q6", "IQ"))}
 
-    Raises:
-        BelleError: llama-cpp-python is not installed.
-    """
+
+def need_llama_cpp() -> None:
+    """Raise a BelleError where llama.cpp, which makes these types, is not installed."""
     try:
-        import llama_cpp
+        import llama_cpp  # noqa: F401
     except ImportError as error:
         raise need("llama-cpp-python", "gguf", "a GGUF type below 8 bits") from error
-    start = "LLAMA_FTYPE_MOSTLY_"
-    found = {name.removeprefix(start): getattr(llama_cpp, name) for name in dir(llama_cpp) if name.startswith(start)}
-    return {name: number for name, number in found.items() if name.startswith(("Q2", "Q3", "Q4", "Q5", "Q6", "IQ"))}
 
 
 def quantise_gguf(wide: Path, path: Path, kind: str, importance: Importance | None = None, threads: int = 0) -> Written:
@@ -54,6 +54,7 @@ def quantise_gguf(wide: Path, path: Path, kind: str, importance: Importance | No
         raise BelleError(f"no GGUF type {kind!r}.{nearest(kind, list(types))}", f"one of: {', '.join(sorted(types))}")
     if kind in NEED_IMPORTANCE and importance is None:
         raise BelleError(f"{kind} keeps so few bits that it needs to know which matter", "set importance.path=your_texts.jsonl")
+    need_llama_cpp()
     import llama_cpp
 
     asked = llama_cpp.llama_model_quantize_default_params()
