@@ -291,6 +291,8 @@ def _explain(section: type[Section], item: Any, places: dict[KeyPath, str]) -> t
     given = f" (given: {item['input']!r})"
     if item["type"] == "model_type":
         return where, "is a section, its keys stand under it", given
+    if item["type"] == "dict_type":
+        return where, "names stand under it, each with what belongs to it: {NAME: ...}", given
     return where, item["msg"].removeprefix("Value error, ").removeprefix("Input "), given
 
 
