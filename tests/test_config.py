@@ -324,5 +324,5 @@ def test_sections_under_names_of_ones_own(tmp_path: Path) -> None:
         f"  {recipe}:6: sources.b.weight: should be a valid number, unable to parse string as a number (given: 'two')",
         f"  {recipe}:7: sources.c: is a section, its keys stand under it (given: 1)",
     ]
-    with pytest.raises(BelleError, match=r"sources: names stand under it, each with what belongs to it: \{NAME: ...\} \(given: \[1\]\)"):
+    with pytest.raises(BelleError, match=r"sources: names stand under it, each with .* \(given: \[1\]\)"):
         load(Mixture, None, ["sources=[1]"])
