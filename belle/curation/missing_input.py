@@ -108,7 +108,7 @@ _ACTS = re.compile(
     r"|[a-z]",
     re.IGNORECASE,
 )
-"""What is done to a thing: 'translate this word' has none, 'butterfly, this word' has."""
+"""What is done to a thing: 'translate this word' holds such a word, 'butterfly, this word' does not."""
 _ORDERS = re.compile(
     r"\s*(?:请|要求|并|注意|不要|字数|你|您|答案|回答|输出|用|以|please|make sure|do not|don't|use|keep|answer|write|give)",
     re.IGNORECASE,
