@@ -26,6 +26,7 @@ VERBS = {
     "stats": "belle.commands.stats",
     "mix": "belle.commands.mix",
     "clean": "belle.commands.clean",
+    "tokenizer": "belle.commands.tokenizer",
     "sft": "belle.commands.sft",
     "merge": "belle.commands.merge",
     "diff": "belle.commands.diff",
