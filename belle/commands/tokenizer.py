@@ -48,7 +48,7 @@ class Config(Section):
     count: Positive = 8000
     """New tokens, at most."""
     script: Literal["han", "any"] = "han"
-    """Learn Chinese characters and words, or those of any letters."""
+    """Learn Chinese characters, punctuation and words, or those of any letters."""
     longest: Annotated[int, Field(ge=1, le=32)] = 8
     """Characters of a new word, at most."""
     least: Positive = 5
@@ -153,7 +153,7 @@ def _wanted(script: str) -> Callable[[str], bool]:
 
     if script == "any":
         return str.isalpha
-    return re.compile(f"[{HAN}]").match  # type: ignore[return-value]
+    return re.compile(f"[{HAN}\u3000-\u303f\uff00-\uffef—…“”‘’·]").match  # type: ignore[return-value]
 
 
 def _compare(corpus: _Corpus, before: Any, after: Any) -> Comparison:

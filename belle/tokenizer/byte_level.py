@@ -2,8 +2,9 @@
 
 The old merges stay first and in their order; new ones are learnt on what the old tokenizer makes of a corpus, and stand behind
 them. So old ids never move, a text without a new pair is cut as before, and every new token can be reached: it is made of two
-that can. First come characters whose bytes are several tokens, the commonest first; then words, by ordinary BPE training in which
-each token of a whole character counts as one letter.
+that can. More are learnt than are wanted: characters whose bytes are several tokens, then words, by ordinary BPE training in
+which each token of a whole character counts as one letter. Those stay whose merge is made most often in the corpus, since that is
+how many tokens it saves.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ Texts = Callable[[], Iterable[str]]
 _PRIVATE = 0xF0000
 """Letters that stand for tokens while words are learnt; no text has them after what is not a whole character was left out."""
 _BATCH = 1000
-_SPARE = 1.3
-"""So many times as many words are learnt as are wanted: some are tokens of the old vocabulary already."""
+_SPARE = 1.2
+"""So many times as many words are learnt as tokens are wanted: some exist already, some save too little."""
 
 
 def _byte_letters() -> dict[int, str]:
@@ -78,7 +79,6 @@ def extend(
     wanted: Callable[[str], bool],
     longest: int = 8,
     least: int = 5,
-    coverage: float = 0.9995,
 ) -> Extended:
     """Learn new tokens from a corpus.
 
@@ -89,22 +89,32 @@ def extend(
         wanted: whether a character is of the kind to be learnt, such as a Han character.
         longest: characters of a word, at most.
         least: how often a character or a word must occur.
-        coverage: characters are learnt until so large a share of all wanted ones in the corpus is one token each.
 
     Raises:
         BelleError: the tokenizer is no byte-level BPE, or the corpus has nothing to learn.
     """
-    state = _State(tokenizer_json)
+    ample = _State(tokenizer_json)
     seen = Counter(char for text in texts() for char in text if wanted(char))
     if not seen:
         raise BelleError("the corpus has no character of the kind that is to be learnt", "see data.path and script")
-    state.learn_characters(seen, count, least, coverage)
-    characters = len(state.added)
-    if len(state.added) < count:
-        state.learn_words(texts, count, wanted, longest, least)
-    if not state.added:
+    ample.learn_characters(seen, least)
+    ample.learn_words(texts, int(_SPARE * count) + 100, wanted, longest, least)
+    if not ample.added:
         raise BelleError("nothing was learnt: the tokenizer has a token for all of it", "give more text, or a smaller `least`")
-    return Extended(state.json(), state.new(), characters)
+    return _chosen(tokenizer_json, ample, ample.applied(texts), count)
+
+
+def _chosen(tokenizer_json: str, ample: _State, applied: Counter[str], count: int) -> Extended:
+    """The tokens whose merges save most, each with what it is made of: no token is made more often than its parts."""
+    rank = {token: place for place, token in enumerate(ample.added)}
+    best = set(sorted(ample.added, key=lambda token: (-applied[token], rank[token]))[:count])
+    state = _State(tokenizer_json)
+    for left, right in ample.joined:
+        token = left + right
+        if left in state.vocabulary and right in state.vocabulary and (token in best or token in state.vocabulary):
+            state.join(left, right)
+    words = [token for token in state.added if len(read(token) or "") > 1]
+    return Extended(state.json(), state.new(), len(state.added) - len(words))
 
 
 class _State:
@@ -123,12 +133,14 @@ class _State:
         self.pairs = {tuple(merge.split(" ")) if self.as_text else tuple(merge) for merge in self.merges}
         self.next_id = max(self.vocabulary.values()) + 1
         self.added: list[str] = []
+        self.joined: list[tuple[str, str]] = []
 
     def join(self, left: str, right: str) -> str:
         """Let two tokens become one, which is new unless the vocabulary has it."""
         token = left + right
         if (left, right) not in self.pairs:
             self.pairs.add((left, right))
+            self.joined.append((left, right))
             self.merges.append(f"{left} {right}" if self.as_text else [left, right])
         if token not in self.vocabulary:
             self.vocabulary[token] = self.next_id
@@ -136,18 +148,13 @@ class _State:
             self.added.append(token)
         return token
 
-    def learn_characters(self, seen: Counter[str], count: int, least: int, coverage: float) -> None:
+    def learn_characters(self, seen: Counter[str], least: int) -> None:
         """Make a token of each character that is several, the commonest first."""
-        total, covered = sum(seen.values()), 0
         for char, times in sorted(seen.items(), key=lambda item: (-item[1], item[0])):
-            if times < least or covered >= coverage * total:
+            if times < least:
                 break
-            covered += times
-            pieces = [piece.value for piece in self.old.model.tokenize(written(char))]
-            if len(self.added) + len(pieces) - 1 > count:
-                break
-            token = pieces[0]
-            for piece in pieces[1:]:
+            token, *more = (piece.value for piece in self.old.model.tokenize(written(char)))
+            for piece in more:
                 token = self.join(token, piece)
 
     def learn_words(self, texts: Texts, count: int, wanted: Callable[[str], bool], longest: int, least: int) -> None:
@@ -162,7 +169,7 @@ class _State:
         letters = {number: chr(_PRIVATE + n) for n, number in enumerate(whole)}
         tokens = {letter: whole[number] for number, letter in letters.items()}
         trainer = trainers.BpeTrainer(
-            vocab_size=len(letters) + int(_SPARE * (count - len(self.added))) + 100, min_frequency=least, show_progress=False,
+            vocab_size=len(letters) + count, min_frequency=least, show_progress=False,
             max_token_length=longest, special_tokens=[],
         )  # fmt: skip
         words = Tokenizer(models.BPE())
@@ -170,13 +177,22 @@ class _State:
         words.train_from_iterator(_sequences(tokenizer, texts(), letters), trainer)
         learnt = json.loads(words.to_str())["model"]["merges"]
         for merge in learnt:
-            if len(self.added) >= count:
-                break
             left, right = (
                 "".join(tokens[letter] for letter in part) for part in (merge.split(" ") if isinstance(merge, str) else merge)
             )
             if left in self.vocabulary and right in self.vocabulary and len(read(left + right) or "") <= longest:
                 self.join(left, right)
+
+    def applied(self, texts: Texts) -> Counter[str]:
+        """How often each new token is made in the corpus: how often it stands there, and went into others."""
+        tokenizer, found = _tokenizer(self.json()), Counter[int]()
+        for encoding in _encoded(tokenizer, texts()):
+            found.update(encoding.ids)
+        made = Counter({token: found[number] for token, number in self.vocabulary.items()})
+        for left, right in reversed(self.joined):
+            made[left] += made[left + right]
+            made[right] += made[left + right]
+        return made
 
     def new(self) -> tuple[New, ...]:
         """The tokens that were added, with the old ids of their bytes."""
@@ -192,19 +208,23 @@ class _State:
 
 def _sequences(tokenizer: Tokenizer, texts: Iterable[str], letters: dict[int, str]) -> Iterator[str]:
     """Each text as words of private letters, parted by spaces where a token is none of them or a piece of the text ends."""
+    for encoding in _encoded(tokenizer, texts):
+        out: list[str] = []
+        before: int | None = None
+        for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
+            letter = letters.get(number)
+            if letter is None or word != before:
+                out.append(" ")
+            if letter is not None:
+                out.append(letter)
+            before = word
+        yield "".join(out)
+
+
+def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Any]:
     rest = iter(texts)
     while batch := list(islice(rest, _BATCH)):
-        for encoding in tokenizer.encode_batch(batch, add_special_tokens=False):
-            out: list[str] = []
-            before: int | None = None
-            for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
-                letter = letters.get(number)
-                if letter is None or word != before:
-                    out.append(" ")
-                if letter is not None:
-                    out.append(letter)
-                before = word
-            yield "".join(out)
+        yield from tokenizer.encode_batch(batch, add_special_tokens=False)
 
 
 def _tokenizer(tokenizer_json: str) -> Tokenizer:
