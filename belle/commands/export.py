@@ -85,6 +85,8 @@ def run(config: Config) -> None:
     from belle.release.verify import require_sound
 
     types = _types(config)
+    if config.adapter and "type" in config.model_fields_set:
+        logs.warn("the matrices of an adapter are written as F32: `type` does nothing with adapter=true")
     run = Run.open("export", config, _folder(config), config.overwrite)
     if run.finished:
         logs.say(f"already finished: {run.path} (overwrite=true exports anew)")

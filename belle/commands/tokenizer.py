@@ -99,6 +99,8 @@ def run(config: Config) -> None:
             before, lambda: corpus.texts(held_out=False), config.count, _wanted(config.script), config.longest,
             config.least,
         )  # fmt: skip
+    if len(extended.new) < config.count:
+        logs.warn(f"the corpus gives {len(extended.new)} new tokens, not {config.count}: give more text, or a smaller `least`")
     after = Tokenizer.from_str(extended.json)
     with logs.doing("compared on held-out texts"):
         compared = _compare(corpus, Tokenizer.from_str(before), after)

@@ -32,20 +32,18 @@ _BYTES = {char: 0x80 + n for n, char in enumerate(_HIGH[:64])} | {chr(byte): byt
 _TAIL = "[" + re.escape(_HIGH) + "]"
 _LATIN = re.compile(f"(?:[Â-ß]{_TAIL}|[à-ï]{_TAIL}{{2}}|[ð-ô]{_TAIL}{{3}})+")
 _TOLD = re.compile(r"乱码|编码|解码|gbk|utf-?8|encod|decod", re.IGNORECASE)
-"""Who tells where 锟斤拷 comes from writes it."""
 _LATIN_RUN = re.compile("[\xa1-\xff]{4,}")
 
 
 def mojibake(record: Curated) -> Drop | None:
     """Removes records with text that was read in the wrong encoding, lost characters or the control characters of damage."""
-    told = any(map(_TOLD.search, turns(record)))
     for text in turns(record):
         if text.isascii():
             found = _DAMAGE_CONTROLS.search(text)
             if found:
                 return Drop("control character", f"U+{ord(found.group()):04X}")
             continue
-        if (found := _LOST.search(text)) and not (told and found.group() != "\ufffd"):
+        if (found := _LOST.search(text)) and not _is_told(found.group(), record):
             return Drop("lost characters", found.group()[:20])
         if latin := next(_misread_latin(text), None):
             return Drop("UTF-8 read as Latin-1", f"{latin[0][:20]} was {latin[1][:20]}")
@@ -57,6 +55,11 @@ def mojibake(record: Curated) -> Drop | None:
         if any(map(_common_as_utf8, _misread_gbk().findall(text))):
             return Drop("UTF-8 read as GBK")
     return None
+
+
+def _is_told(damage: str, record: Curated) -> bool:
+    """Whether somebody tells where 锟斤拷 comes from, who has to write it; U+FFFD itself is never meant."""
+    return damage != "\ufffd" and any(map(_TOLD.search, turns(record)))
 
 
 def control_characters(record: Curated) -> Drop | None:

@@ -82,7 +82,8 @@ def plain_instruction(record: Curated) -> Curated | Drop:
 
 def rewritten(text: str) -> str | None:
     """The instruction without 'ask GPT to', unchanged where it has none; None where a sentence of it would be empty."""
-    if len(_MENTIONED.findall(text.translate(_FULL_WIDTH))) > _MOST:
+    mentions = len(_MENTIONED.findall(text.translate(_FULL_WIDTH)))
+    if not 1 <= mentions <= _MOST:
         return text
     start = 0
     while True:

@@ -63,8 +63,9 @@ class Unsafe:
         if isinstance(record, Document):
             return self._broken(record.text)
         for each in rounds(record):
-            both = f"{each.question}\n{each.answer or ''}"
-            drop = self._broken(each.question) or (self._broken(each.answer, both) if each.answer else None)
+            drop = self._broken(each.question)
+            if each.answer and not drop:
+                drop = self._broken(each.answer, f"{each.question}\n{each.answer}")
             if drop and not (self.answered_well and each.answer and self._well(each.answer)):
                 return drop
         return None
@@ -73,10 +74,11 @@ class Unsafe:
         return bool(_CARES.search(answer)) or self._refusal._answer(answer) is not None
 
     def _broken(self, text: str, around: str = "") -> Drop | None:
-        folded, around = _folded(text), _folded(around or text)
+        folded = _folded(text)
         flat = folded.replace("\n", " ")
         if not self._hint.search(flat):
             return None
+        around = _folded(around) if around else folded
         sentences = _SENTENCE.split(folded)
         for rule in self.rules:
             if not any(word in flat for word in rule.needed):

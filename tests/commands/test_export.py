@@ -4,19 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from sound_model import main
 from tiny import tiny_model_folder
 
-from belle import cli
 from belle.jsonl import read_json
-
-
-def main(words: list[str]) -> int:
-    """The exit code."""
-    try:
-        cli.main(words)
-    except SystemExit as left:
-        return int(left.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +139,18 @@ def test_an_unsound_model_is_refused_before_anything_is_written(
     assert read_json(tmp_path / "o/run.json")["notes"]["verify"] == {"checked": False, "reason": "verify=false"}
 
 
-def test_what_was_verified_is_noted(sound_home: Path, tmp_path: Path) -> None:
+def test_what_was_verified_is_noted(sound_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["export", "gguf", str(sound_home / "sft"), "adapter=true", f"output_dir={tmp_path / 'o'}"]
     assert main(words) == 0
+    assert "`type` does nothing" not in capsys.readouterr().err
     noted = read_json(tmp_path / "o/run.json")["notes"]["verify"]
     assert noted["checked"] is True
     assert {"tensors", "template", "change", "lineage"} <= set(noted["checks"])
+
+
+def test_a_type_that_an_adapter_has_no_use_for_is_said(
+    sound_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", "gguf", str(sound_home / "sft"), "adapter=true", "type=F16", f"output_dir={tmp_path / 'o'}"]
+    assert main(words) == 0
+    assert "`type` does nothing with adapter=true" in capsys.readouterr().err

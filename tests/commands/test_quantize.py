@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from sound_model import main
 from tiny import build_tokenizer, talk_file, tiny_llama, tiny_model_folder
 
-from belle import cli
 from belle.data.chat_template import ChatTemplate
 from belle.data.formats import load_records
 from belle.jsonl import read_json, read_rows
@@ -24,14 +24,6 @@ from belle.models import packed_linear
 from belle.models.load import load_model
 from belle.quantization.calibration import windows
 from belle.sections import DataSection, ModelSection
-
-
-def main(words: list[str]) -> int:
-    try:
-        cli.main(words)
-    except SystemExit as left:
-        return int(left.code or 0)
-    return 0
 
 
 def sound(folder: Path, **shape: Any) -> Path:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sound_model import main
 from tiny import tiny_model_folder
 
-from belle import cli
 from belle.jsonl import read_json, write_rows
 
 LINES = [
@@ -14,15 +14,6 @@ LINES = [
     "The weather is fine.",
     "天气预报说今天北京有雨。",
 ]
-
-
-def main(words: list[str]) -> int:
-    """The exit code."""
-    try:
-        cli.main(words)
-    except SystemExit as left:
-        return int(left.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +80,10 @@ def test_what_cannot_be_is_one_error(
     assert main(["tokenizer", "extend_zh", str(corpus), f"model.path={model}", "output_dir=o", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "o/model").exists()
+
+
+def test_fewer_tokens_than_asked_for_are_said(
+    model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tokenizer", "extend_zh", str(corpus), f"model.path={model}", f"output_dir={tmp_path / 'o'}"]) == 0
+    assert "new tokens, not 8000: give more text" in capsys.readouterr().err
